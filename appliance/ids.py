@@ -13,7 +13,9 @@ def uuid7(now_ms: int | None = None) -> str:
     milliseconds = time.time_ns() // 1_000_000 if now_ms is None else now_ms
     random = int.from_bytes(os.urandom(10), "big")
     rand_a, rand_b = (random >> 62) & 0xFFF, random & ((1 << 62) - 1)
-    return str(uuid.UUID(int=(milliseconds << 80) | _VERSION_7 | (rand_a << 64) | _VARIANT | rand_b))
+    return str(
+        uuid.UUID(int=(milliseconds << 80) | _VERSION_7 | (rand_a << 64) | _VARIANT | rand_b)
+    )
 
 
 def is_uuid(text: str) -> bool:

@@ -1,0 +1,116 @@
+"""Signed envelopes: a payload, its type, and an Ed25519 signature over both.
+
+The signature is over the DSSE pre-authentication encoding (DSSE v1.0.2), so that bytes signed as
+one type never open as another. An envelope is JSON: `payload_type`, `payload` (base64), `key_id`
+(SHA-256 of the raw public key, hex) and `signature` (base64).
+"""
+
+import base64
+import binascii
+import hashlib
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+
+from appliance.errors import EnvelopeError
+
+ORDER_TYPE = "application/vnd.sentinel.order+json;v=1"
+MAX_ENVELOPE_BYTES = 1024 * 1024  # an order with all its evidence is far below
+
+
+class _Envelope(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    payload_type: Annotated[str, msgspec.Meta(max_length=200)]
+    payload: str
+    key_id: str
+    signature: str
+
+
+def seal(payload: bytes, *, payload_type: str, key: Ed25519PrivateKey) -> bytes:
+    """The signed envelope around a payload."""
+    signature = key.sign(_pre_authentication(payload_type, payload))
+    envelope = _Envelope(
+        payload_type=payload_type,
+        payload=base64.b64encode(payload).decode(),
+        key_id=key_id(key.public_key()),
+        signature=base64.b64encode(signature).decode(),
+    )
+    return msgspec.json.encode(envelope)
+
+
+def open_sealed(data: bytes, *, payload_type: str, key: Ed25519PublicKey) -> bytes:
+    """The payload, if the envelope is of this type and signed by this key."""
+    # 1. it is small enough to look at        3. it is of the type we asked for
+    # 2. it is an envelope                    4. our key signed exactly these bytes
+    if len(data) > MAX_ENVELOPE_BYTES:  # 1
+        raise EnvelopeError(f"envelope of {len(data)} bytes, at most {MAX_ENVELOPE_BYTES}")
+    try:
+        envelope = msgspec.json.decode(data, type=_Envelope)  # 2
+        payload = base64.b64decode(envelope.payload, validate=True)
+        signature = base64.b64decode(envelope.signature, validate=True)
+    except (msgspec.DecodeError, UnicodeDecodeError, binascii.Error) as error:
+        raise EnvelopeError(f"not an envelope: {error}") from error
+    if envelope.payload_type != payload_type:  # 3
+        raise EnvelopeError(f"expected {payload_type}, got {envelope.payload_type!r}")
+    try:
+        key.verify(signature, _pre_authentication(payload_type, payload))  # 4
+    except InvalidSignature as error:
+        raise EnvelopeError(
+            f"signature does not verify under key {key_id(key)[:16]}…"
+            f" (the envelope names {envelope.key_id[:16]!r})"
+        ) from error
+    return payload
+
+
+def key_id(key: Ed25519PublicKey) -> str:
+    """SHA-256 of the raw public key, in hex."""
+    return hashlib.sha256(key.public_bytes(Encoding.Raw, PublicFormat.Raw)).hexdigest()
+
+
+def make_key(path: Path) -> Ed25519PrivateKey:
+    """A new private key in `path` (mode 0600) with its public half in `path`.pub."""
+    key = Ed25519PrivateKey.generate()
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path.touch(mode=0o600, exist_ok=False)
+    path.write_bytes(private)
+    path.with_suffix(".pub").write_bytes(
+        key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    )
+    return key
+
+
+def load_key(path: Path) -> Ed25519PrivateKey:
+    """An Ed25519 private key from a PEM file."""
+    try:
+        key = load_pem_private_key(path.read_bytes(), password=None)
+    except (OSError, ValueError) as error:
+        raise EnvelopeError(f"{path}: cannot read the private key: {error}") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise EnvelopeError(f"{path}: expected an Ed25519 key, got {type(key).__name__}")
+    return key
+
+
+def load_public_key(path: Path) -> Ed25519PublicKey:
+    """An Ed25519 public key from a PEM file."""
+    try:
+        key = load_pem_public_key(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise EnvelopeError(f"{path}: cannot read the public key: {error}") from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise EnvelopeError(f"{path}: expected an Ed25519 key, got {type(key).__name__}")
+    return key
+
+
+def _pre_authentication(payload_type: str, payload: bytes) -> bytes:
+    kind = payload_type.encode()
+    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
