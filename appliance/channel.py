@@ -72,7 +72,7 @@ def node_name(auth_context: Mapping[str, Iterable[bytes]]) -> str:
     nodes = [found["name"] for name in names if (found := NODE_URI.match(name))]
     if len(nodes) != 1:
         raise IdentityError(
-            f"expected a certificate with one URI spiffe://sentinel/node/NAME, got {names or 'none'}"
+            f"expected a certificate with one URI spiffe://sentinel/node/NAME, got {names}"
         )
     return nodes[0]
 

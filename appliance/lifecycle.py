@@ -21,7 +21,7 @@ class State(StrEnum):
     EXECUTED = "executed"  # the node ran the commands; the detector has the last word
     RESOLVED = "resolved"  # ran, and the detector says the condition is gone
     UNRESOLVED = "unresolved"  # ran or failed, and the condition is still there
-    UNKNOWN = "outcome_unknown"  # the node crashed while running; a person must look
+    UNKNOWN = "outcome_unknown"  # a crash in the middle, or no report; a person must look
     REFUSED = "refused"  # the node refused the order; nothing ran
     REJECTED = "rejected"  # an operator said no
     EXPIRED = "expired"  # nobody answered in time; silence is never a yes
@@ -45,13 +45,21 @@ MOVES: dict[State, frozenset[State]] = {
             State.UNRESOLVED,
             State.UNKNOWN,
             State.REFUSED,
-            State.EXPIRED,
         }
     ),
     State.REHEARSED: frozenset({State.RECOVERED, State.CLOSED}),
     State.EXECUTED: frozenset({State.RESOLVED, State.UNRESOLVED}),
     State.UNRESOLVED: frozenset({State.RECOVERED, State.CLOSED}),
-    State.UNKNOWN: frozenset({State.RECOVERED, State.CLOSED}),
+    State.UNKNOWN: frozenset(  # a late report tells after all
+        {
+            State.REHEARSED,
+            State.EXECUTED,
+            State.UNRESOLVED,
+            State.REFUSED,
+            State.RECOVERED,
+            State.CLOSED,
+        }
+    ),
     State.REFUSED: frozenset({State.RECOVERED, State.CLOSED}),
     State.REJECTED: frozenset({State.RECOVERED, State.CLOSED}),
     State.EXPIRED: frozenset({State.RECOVERED, State.CLOSED}),

@@ -1,0 +1,1 @@
+"""Everything, before it matters: the only room that speaks to PostgreSQL."""
