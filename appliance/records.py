@@ -353,6 +353,14 @@ def from_json(data: bytes | str, kind: type[R]) -> R:
         raise RefusedError(f"not a valid {getattr(kind, '__name__', 'record')}: {error}") from error
 
 
+def from_builtins(value: Any, kind: type[R]) -> R:
+    """Read a record from decoded JSON, as strictly."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise RefusedError(f"not a valid {getattr(kind, '__name__', 'record')}: {error}") from error
+
+
 def digest_of(record: Any) -> str:
     """SHA-256, in hex, over the canonical bytes of a record; floats are written as text there."""
     return canonical.digest(_without_floats(msgspec.to_builtins(record)))

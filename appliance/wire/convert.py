@@ -5,6 +5,8 @@ record's tag. What comes from outside is checked here: `from_wire` enforces ever
 record states, and raises `RefusedError` naming the field.
 """
 
+import math
+import re
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -17,6 +19,7 @@ from appliance.errors import RefusedError
 M = TypeVar("M", bound=Message)
 R = TypeVar("R")
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")  # newline and tab are text
 _TAG_FIELDS = {"Evidence": "kind", "Body": "type"}  # which field of the record says the case
 
 
@@ -90,4 +93,10 @@ def _builtins(message: Message) -> Any:
 def _field(value: Any, *, repeated: bool) -> Any:
     if repeated:
         return [_field(item, repeated=False) for item in value]
-    return _builtins(value) if isinstance(value, Message) else value
+    if isinstance(value, Message):
+        return _builtins(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("a figure is not finite")
+    if isinstance(value, str) and _CONTROL.search(value):
+        raise ValueError("a text has control characters; the node must show them, not send them")
+    return value

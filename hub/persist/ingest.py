@@ -1,0 +1,224 @@
+"""Store what nodes tell, many events in one transaction, each at most once.
+
+Whoever sends is named by its certificate. An event that can never be accepted (another node's
+order, an unknown finding) is answered with a reason and stored nowhere; the others still commit.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from appliance import records
+from appliance.ids import uuid7
+from appliance.journal import shown
+from appliance.lifecycle import State
+from appliance.records import Cleared, Dropped, Event, Finding, Outcome, Persisting, Report
+from hub.persist.database import Database, Work
+from hub.persist.incidents import move, record_history
+from hub.persist.outbox import Actor, actor, offer
+
+ENDED_BY_ITSELF = [  # from these, the end of the condition ends the incident
+    State.OPEN,
+    State.REASONING,
+    State.PROPOSED,
+    State.AWAITING,
+    State.MANUAL,
+    State.APPROVED,
+    State.REHEARSED,
+    State.UNRESOLVED,
+    State.UNKNOWN,
+    State.REFUSED,
+    State.REJECTED,
+    State.EXPIRED,
+]
+
+AFTER_REPORT = {
+    Outcome.REFUSED: State.REFUSED,
+    Outcome.DRY_RUN: State.REHEARSED,
+    Outcome.SUCCEEDED: State.EXECUTED,
+    Outcome.FAILED: State.UNRESOLVED,
+    Outcome.TIMED_OUT: State.UNRESOLVED,
+    Outcome.UNKNOWN: State.UNKNOWN,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """One event and the node that its stream's certificate names."""
+
+    node: str
+    event: Event
+
+
+def store_events(db: Database, batch: Sequence[Received], *, now: datetime) -> list[str | None]:
+    """Store a batch durably; for each event None (accepted, or already here) or why never."""
+    with db.transaction() as work:
+        return [_store(work, received, now=now) for received in batch]
+
+
+def _store(work: Work, received: Received, *, now: datetime) -> str | None:
+    node, event = received.node, received.event
+    kind = str(event.body.__struct_config__.tag)
+    if not work.run("remember_event", event_id=event.event_id, node=node, kind=kind, now=now):
+        return None  # a repeat: the first one is durable, or this very batch holds it
+    by, why = actor("node", node, node=node), None
+    match event.body:
+        case Finding() as finding:
+            why = _open(work, finding, node=node, by=by, now=now)
+        case Cleared() as cleared:
+            why = _clear(work, cleared, node=node, by=by, now=now)
+        case Persisting() as persisting:
+            why = _persist(work, persisting, node=node, by=by, now=now)
+        case Report() as report:
+            why = _report(work, report, node=node, by=by, now=now)
+        case Dropped() as dropped:
+            work.run("count_dropped", node=node, count=dropped.count)
+    if why is not None:
+        work.run("forget_event", event_id=event.event_id)
+    return why
+
+
+def _open(work: Work, finding: Finding, *, node: str, by: Actor, now: datetime) -> str | None:
+    incident_id = uuid7()
+    added = work.run(
+        "open_incident",
+        incident_id=incident_id,
+        node=node,
+        finding_id=finding.finding_id,
+        condition=finding.condition.value,
+        subject=shown(finding.subject),
+        severity=finding.severity.value,
+        summary=shown(finding.summary),
+        finding=Jsonb(finding),
+        evidence_digest=records.digest_of(finding),
+        fired_at=finding.fired_at,
+        now=now,
+    )
+    if not added:
+        return None  # this finding already has its incident, under another event id
+    record_history(
+        work, incident_id=incident_id, before=None, after=State.OPEN, by=by, now=now,
+        note=finding.summary,
+    )  # fmt: skip
+    offer(
+        work,
+        type="incident.open",
+        actor=by,
+        incident=incident_id,
+        at=now,
+        body={
+            "finding_id": finding.finding_id,
+            "node": node,
+            "condition": finding.condition.value,
+            "subject": shown(finding.subject),
+            "severity": finding.severity.value,
+            "evidence_digest": records.digest_of(finding),
+        },
+    )
+    return None
+
+
+def _clear(work: Work, cleared: Cleared, *, node: str, by: Actor, now: datetime) -> str | None:
+    row = work.one("lock_finding", node=node, finding_id=cleared.finding_id)
+    if row is None:
+        return f"no incident of {node} has the finding {shown(cleared.finding_id, most=80)}"
+    incident_id = str(row["incident_id"])
+    work.run("mark_cleared", incident_id=incident_id, cleared_at=cleared.cleared_at)
+    _end(work, incident_id=incident_id, by=by, now=now)
+    return None
+
+
+def _end(work: Work, *, incident_id: str, by: Actor, now: datetime) -> None:
+    """The condition is gone: after our own commands `resolved`, else `recovered`.
+
+    While an order is on its way the incident stays; its report will end it.
+    """
+    resolved = move(
+        work, incident_id=incident_id, before=[State.EXECUTED], after=State.RESOLVED, by=by,
+        now=now, note="measured again: the condition is gone",
+    )  # fmt: skip
+    if not resolved:
+        move(
+            work, incident_id=incident_id, before=ENDED_BY_ITSELF, after=State.RECOVERED, by=by,
+            now=now, note="the condition ended by itself",
+        )  # fmt: skip
+
+
+def _persist(
+    work: Work, persisting: Persisting, *, node: str, by: Actor, now: datetime
+) -> str | None:
+    row = work.one("lock_finding", node=node, finding_id=persisting.finding_id)
+    if row is None:
+        return f"no incident of {node} has the finding {shown(persisting.finding_id, most=80)}"
+    note = f"measured again: still {persisting.observed:g}, limit {persisting.limit:g}"
+    move(
+        work, incident_id=str(row["incident_id"]), before=[State.EXECUTED],
+        after=State.UNRESOLVED, by=by, now=now, note=note,
+    )  # fmt: skip
+    return None
+
+
+def _report(work: Work, report: Report, *, node: str, by: Actor, now: datetime) -> str | None:
+    row = work.one("lock_order", order_id=report.order_id)
+    if row is None or row["node"] != node:
+        return f"no order {shown(report.order_id, most=80)} was given to {node}"
+    incident_id = str(row["incident_id"])
+    if not work.run(
+        "add_report",
+        report_id=report.report_id,
+        order_id=report.order_id,
+        outcome=report.outcome.value,
+        body=Jsonb(report),
+        now=now,
+    ):
+        return None  # the same report under another event id
+    offer(work, actor=by, incident=incident_id, at=now, **_result_entry(report))
+    move(
+        work,
+        incident_id=incident_id,
+        before=[State.DISPATCHED, State.UNKNOWN],
+        after=AFTER_REPORT[report.outcome],
+        by=by,
+        now=now,
+        note=_sentence(report),
+    )
+    if row["cleared_at"] is not None:
+        _end(work, incident_id=incident_id, by=by, now=now)
+    return None
+
+
+def _result_entry(report: Report) -> dict[str, Any]:
+    if report.outcome is Outcome.REFUSED:
+        body = {
+            "order_id": report.order_id,
+            "step": shown(report.refused_step or ""),
+            "reason": shown(report.reason),
+        }
+        return {"type": "exec.refuse", "outcome": "refused", "body": body}
+    steps = [
+        {"index": step.index, "exit_status": step.exit_status, "output_sha256": step.output_sha256}
+        for step in report.steps
+    ]
+    result: dict[str, Any] = {
+        "order_id": report.order_id,
+        "report_id": report.report_id,
+        "outcome": report.outcome.value,
+        "mode": "dry_run" if report.outcome is Outcome.DRY_RUN else "live",
+        "steps": steps,
+    }
+    return {"type": "exec.result", "outcome": report.outcome.value, "body": result}
+
+
+def _sentence(report: Report) -> str:
+    words = {
+        Outcome.REFUSED: f"the node refused at {report.refused_step}: {report.reason}",
+        Outcome.DRY_RUN: "dry run: every check passed, nothing was run",
+        Outcome.SUCCEEDED: "all commands ended with status 0",
+        Outcome.FAILED: f"a command failed: {report.reason}",
+        Outcome.TIMED_OUT: f"the deadline came: {report.reason}",
+        Outcome.UNKNOWN: f"the outcome is unknown: {report.reason}",
+    }
+    return words[report.outcome]
