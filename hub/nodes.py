@@ -1,0 +1,85 @@
+"""What the hub keeps about its nodes: when they were here, and which orders wait for them."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from appliance.journal import shown
+from appliance.wire import sentinel_pb2 as pb
+from hub.persist.database import Database
+from hub.persist.outbox import actor, offer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingOrder:
+    """A sealed order that its node has not taken."""
+
+    order_id: str
+    node: str
+    envelope: bytes
+
+
+class Nodes:
+    """Asynchronous face of the node tables, for the streams."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def connected(self, node: str, hello: pb.Hello) -> None:
+        """A node opened its stream."""
+        await asyncio.to_thread(self._connected, node, hello)
+
+    async def disconnected(self, node: str) -> None:
+        """A node's stream ended."""
+        await asyncio.to_thread(self._write, "node_disconnected", node, "node.disconnect")
+
+    async def seen(self, nodes: list[str]) -> None:
+        """These nodes have a living stream."""
+        await asyncio.to_thread(self._seen, nodes)
+
+    async def order_taken(self, node: str, order_id: str) -> None:
+        """The node's executor has the order in its journal."""
+        await asyncio.to_thread(self._taken, node, order_id)
+
+    async def waiting_orders(self, nodes: list[str]) -> list[WaitingOrder]:
+        """Orders that these nodes have not taken and may still take, oldest first."""
+        return await asyncio.to_thread(self._waiting, nodes) if nodes else []
+
+    def all_disconnected(self) -> None:
+        """A hub that starts has no streams yet."""
+        with self._db.transaction() as work:
+            work.run("all_disconnected")
+
+    def _connected(self, node: str, hello: pb.Hello) -> None:
+        facts: dict[str, Any] = {
+            "agent_version": shown(hello.agent_version, most=80),
+            "boot_id": shown(hello.boot_id, most=80),
+            "dry_run": hello.dry_run,
+            "spooled": min(hello.spooled, 2**53 - 1),
+        }
+        self._write("node_connected", node, "node.connect", **facts)
+
+    def _write(self, query: str, node: str, entry: str, **facts: Any) -> None:
+        now = datetime.now(UTC)
+        with self._db.transaction() as work:
+            work.run(query, node=node, now=now, **facts)
+            offer(work, type=entry, actor=actor("node", node, node=node), at=now, body=facts)
+
+    def _seen(self, nodes: list[str]) -> None:
+        with self._db.transaction() as work:
+            work.run("node_seen", nodes=nodes, now=datetime.now(UTC))
+
+    def _taken(self, node: str, order_id: str) -> None:
+        with self._db.transaction() as work:
+            work.run("order_taken", node=node, order_id=order_id, now=datetime.now(UTC))
+
+    def _waiting(self, nodes: list[str]) -> list[WaitingOrder]:
+        with self._db.transaction() as work:
+            rows = work.all("waiting_orders", nodes=nodes, now=datetime.now(UTC))
+        return [
+            WaitingOrder(
+                order_id=str(row["order_id"]), node=row["node"], envelope=bytes(row["envelope"])
+            )
+            for row in rows
+        ]

@@ -1,0 +1,43 @@
+"""Settings of `sentinel-hub serve` and `sentinel-hub notary`, one TOML file each."""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from appliance.channel import Identity
+from appliance.records import Mode
+from appliance.settings import Settings
+
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+
+
+class ServeSettings(Settings, frozen=True, kw_only=True):
+    """`sentinel-hub serve`: the gRPC end of the agents' streams, judgement and dispatch."""
+
+    dsn: str  # PostgreSQL connection string
+    identity: Identity  # the hub's server certificate, its key, and the CA of the nodes
+    order_key: Path  # Ed25519 private key (PEM) that signs orders
+    log_origin: str  # the audit log's name, as in its checkpoints
+    audit_vkey: Path  # the log's public key, to check proofs before they leave
+    policy: Path | None = None  # folder of rules; none: the shipped ones
+    bind: str = "0.0.0.0"  # noqa: S104 - agents come from other hosts
+    port: Port = 7443
+    mode: Mode = Mode.DRY_RUN  # "live" lets approved plans run where the node agrees
+    answer_within_s: Seconds = 3600.0  # an unanswered plan expires then
+    order_valid_s: Seconds = 300.0  # a node that gets the order later refuses it
+    command_timeout_s: Seconds = 30.0  # of each command on the node
+    report_within_s: Seconds = 600.0  # after the order's end; then the outcome is unknown
+    max_in_flight: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 256  # events per stream
+
+
+class NotarySettings(Settings, frozen=True, kw_only=True):
+    """`sentinel-hub notary`: the only writer of the audit log."""
+
+    dsn: str  # PostgreSQL connection string
+    folder: Path  # of the log: segments, checkpoints, torn writes
+    origin: str  # the log's name, first line of every checkpoint
+    key: Path  # Ed25519 private key (PEM) that signs checkpoints
+    idle_checkpoint_s: Seconds = 60.0  # a time.status entry, so that silence is evidence
+    group: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 256  # entries per commit, at most

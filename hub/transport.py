@@ -1,0 +1,189 @@
+"""The hub's end of the agents' streams.
+
+Who an agent is comes from its certificate. Events are acknowledged when they are durable; a
+message that is not what the contract says is answered with a reason, and one that pretends ends
+the stream. Orders go to the one stream of their node, again after every reconnect until taken.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import grpc
+
+from appliance import __version__
+from appliance.channel import node_name
+from appliance.errors import IdentityError, RefusedError
+from appliance.ids import is_uuid
+from appliance.journal import shown
+from appliance.records import Event
+from appliance.wire import sentinel_pb2 as pb
+from appliance.wire.convert import from_wire
+from hub.errors import DatabaseError
+from hub.ingest import Ingest
+from hub.nodes import Nodes
+from hub.persist.ingest import Received
+
+PROTOCOL = 1
+HELLO_WITHIN_S = 10.0
+
+_log = logging.getLogger(__name__)
+
+Context = grpc.aio.ServicerContext[pb.FromAgent, pb.FromHub]
+
+
+@dataclass(eq=False)
+class Stream:
+    """One living conversation: what is on its way out, and which orders were already offered."""
+
+    node: str
+    out: asyncio.Queue[pb.FromHub | None] = field(default_factory=asyncio.Queue)
+    offered: set[str] = field(default_factory=set)
+
+    def end(self) -> None:
+        """Close after what is queued."""
+        self.out.put_nowait(None)
+
+
+class Transport:
+    """The gRPC service `sentinel.v1.Hub`."""
+
+    def __init__(self, *, ingest: Ingest, nodes: Nodes, max_in_flight: int) -> None:
+        self._ingest = ingest
+        self._nodes = nodes
+        self._max_in_flight = max_in_flight
+        self._streams: dict[str, Stream] = {}
+
+    @property
+    def connected(self) -> list[str]:
+        """The nodes that have a stream now."""
+        return sorted(self._streams)
+
+    async def Converse(  # noqa: N802 - the contract's own name
+        self, messages: AsyncIterator[pb.FromAgent], context: Context
+    ) -> None:
+        """One agent's conversation, from hello to the end of the stream."""
+        try:
+            stream = Stream(node_name(context.auth_context()))
+            await self._greet(messages, stream)
+        except (IdentityError, RefusedError) as error:
+            _log.warning("stream from %s refused: %s", shown(context.peer()), error)
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
+        except DatabaseError as error:
+            _log.error("stream from %s has to wait: %s", shown(context.peer()), error)
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+        reader = asyncio.create_task(self._read(messages, stream))
+        try:
+            await self._write(stream, context)
+        finally:
+            reader.cancel()
+            with contextlib.suppress(asyncio.CancelledError, grpc.aio.AioRpcError):
+                await reader
+            await self._leave(stream)
+
+    async def offer_orders(self) -> None:
+        """Offer each connected node the orders it has not taken."""
+        for order in await self._nodes.waiting_orders(self.connected):
+            stream = self._streams.get(order.node)
+            if stream is not None and order.order_id not in stream.offered:
+                stream.offered.add(order.order_id)
+                sealed = pb.SealedOrder(order_id=order.order_id, envelope=order.envelope)
+                stream.out.put_nowait(pb.FromHub(order=sealed))
+                _log.info("order offered node=%s order=%s", order.node, order.order_id)
+
+    async def close(self) -> None:
+        """End every stream."""
+        for stream in self._streams.values():
+            stream.end()
+
+    async def _greet(self, messages: AsyncIterator[pb.FromAgent], stream: Stream) -> None:
+        try:
+            async with asyncio.timeout(HELLO_WITHIN_S):
+                first = await anext(messages)
+        except (TimeoutError, StopAsyncIteration) as error:
+            raise RefusedError("no hello came") from error
+        if first.WhichOneof("of") != "hello" or first.hello.protocol != PROTOCOL:
+            raise RefusedError(f"expected hello with protocol {PROTOCOL}")
+        await self._nodes.connected(stream.node, first.hello)
+        older = self._streams.get(stream.node)
+        if older is not None:  # a node has one stream; the newer one is alive
+            older.end()
+        self._streams[stream.node] = stream
+        welcome = pb.Welcome(hub_version=__version__, max_in_flight=self._max_in_flight)
+        stream.out.put_nowait(pb.FromHub(welcome=welcome))
+        _log.info("connected node=%s spooled=%d", stream.node, first.hello.spooled)
+        await self.offer_orders()
+
+    async def _leave(self, stream: Stream) -> None:
+        if self._streams.get(stream.node) is stream:
+            del self._streams[stream.node]
+            _log.info("disconnected node=%s", stream.node)
+            with contextlib.suppress(DatabaseError):  # the next start marks it so
+                await self._nodes.disconnected(stream.node)
+
+    async def _read(self, messages: AsyncIterator[pb.FromAgent], stream: Stream) -> None:
+        """Take the agent's messages until its stream ends."""
+        try:
+            async for message in messages:
+                match message.WhichOneof("of"):
+                    case "event":
+                        await self._event(message.event, stream)
+                    case "order_taken":
+                        await self._taken(message.order_taken.order_id, stream)
+                    case other:
+                        _log.warning("node=%s sent %s out of turn", stream.node, other)
+                        break
+        finally:
+            stream.end()
+
+    async def _event(self, message: pb.Event, stream: Stream) -> None:
+        event_id = message.event_id
+        try:
+            if not is_uuid(event_id):
+                raise RefusedError("its id is not a UUID")  # noqa: TRY301 - one refusal path
+            event = from_wire(message, Event)
+        except RefusedError as error:
+            _refuse(stream, event_id, str(error))
+            return
+        stored = await self._ingest.accept(Received(node=stream.node, event=event))
+        stored.add_done_callback(lambda done: _answer(stream, event_id, done))
+
+    async def _taken(self, order_id: str, stream: Stream) -> None:
+        if is_uuid(order_id):
+            await self._nodes.order_taken(stream.node, order_id)
+
+    async def _write(self, stream: Stream, context: Context) -> None:
+        """Send what is queued; acknowledgements that wait together go together."""
+        while (message := await stream.out.get()) is not None:
+            ahead: list[pb.FromHub | None] = []
+            while message.WhichOneof("of") == "ack" and not stream.out.empty():
+                following = stream.out.get_nowait()
+                if following is None or following.WhichOneof("of") != "ack":
+                    ahead.append(following)
+                    break
+                message.ack.event_ids.extend(following.ack.event_ids)
+            await context.write(message)
+            for one in ahead:
+                if one is None:
+                    return
+                await context.write(one)
+
+
+def _answer(stream: Stream, event_id: str, done: asyncio.Future[str | None]) -> None:
+    if done.cancelled():
+        return
+    why = done.result()
+    if why is None:
+        stream.out.put_nowait(pb.FromHub(ack=pb.Ack(event_ids=[event_id])))
+    else:
+        _refuse(stream, event_id, why)
+
+
+def _refuse(stream: Stream, event_id: str, why: str) -> None:
+    reason = shown(why)
+    _log.warning(
+        "event refused node=%s event=%s: %s", stream.node, shown(event_id, most=60), reason
+    )
+    stream.out.put_nowait(pb.FromHub(nack=pb.Nack(event_id=event_id[:200], reason=reason)))

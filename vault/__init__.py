@@ -1,0 +1,1 @@
+"""Identity: certificates and secrets from HashiCorp Vault or OpenBao."""
