@@ -1,0 +1,192 @@
+"""One entry of the log: its fields, its one canonical line, its leaf hash.
+
+A line is the entry's canonical JSON without the newline: sorted keys, no spaces, no floats, at
+most 60,000 bytes. Twelve keys, all always there, null where nothing is known. Where an entry
+stands in the log is the business of `chain`, what its body holds that of `schemas/TYPE.json`.
+"""
+
+import hashlib
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from appliance import canonical
+from appliance.errors import CanonicalError
+from audit.errors import EntryError
+
+MAX_LINE_BYTES = 60_000  # one entry fits one 64 KiB tile bundle of C2SP tlog-tiles
+BLOB_PREFIX = b"sentinel-blob/v1\0"
+SALT_BYTES = 32
+LEAF_PREFIX = b"\x00"  # RFC 6962, section 2.1: no leaf can be passed off as a node
+
+TYPES = frozenset(
+    """
+    log.open log.resume log.recovery log.fork key.rotate time.status
+    auth.login auth.logout auth.fail config.change policy.change model.load
+    node.enroll node.revoke node.connect node.disconnect
+    incident.open incident.state incident.recover incident.close
+    plan.proposed plan.verdict approval.grant approval.deny approval.expire
+    exec.order exec.result exec.refuse manual.step
+    witness.refuse export.create redaction retention.prune
+    """.split()
+)
+"""The types with a schema. A reader meets others in the log of a newer version and says so."""
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=canonical.MAX_INTEGER)]
+
+_TYPE = re.compile(r"[a-z]+(?:\.[a-z_]+)+")
+_ORIGIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~/:-]{0,254}")
+_HEX32 = re.compile(r"[0-9a-f]{64}")
+_UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_TS = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
+_KEY = re.compile(r"[a-z][a-z0-9_]*|_sd")
+
+
+class Actor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who did it."""
+
+    kind: Name  # operator, node, hub, reasoner, notary
+    id: Name  # the sign-in name, the certificate name, the part's name
+    node: Name | None  # the host it happened on
+    session: Name | None  # of the console, never the token itself
+
+
+class EntryDraft(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody wants recorded; the writer adds its place in the log."""
+
+    id: str  # UUIDv7; writing the same id twice is writing it once
+    at: datetime  # aware; becomes `ts`
+    type: str
+    actor: Actor
+    body: dict[str, Any]
+    incident: str | None = None  # UUID
+    outcome: str | None = None
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One entry as it stands in the log."""
+
+    v: Literal[1]
+    log: Name  # the log's origin, so that a line says which log it belongs to
+    seq: Count  # from 0, dense
+    prev: str  # hex leaf hash of the entry before; 64 zeros for the first
+    id: str
+    ts: str  # YYYY-MM-DDTHH:MM:SS.ffffffZ
+    type: str
+    actor: Actor
+    incident: str | None
+    inc_seq: Count | None  # from 0, dense within the incident; null without one
+    outcome: Name | None
+    body: dict[str, Any]
+
+
+_DECODER = msgspec.json.Decoder(Entry)
+_ENCODER = msgspec.json.Encoder(order="sorted")
+
+
+def encode(entry: Entry) -> bytes:
+    """The canonical line, without newline. Raises `EntryError` when there is none.
+
+    The line is read back before it is returned: what the writer lets through, the reader accepts.
+    """
+    try:
+        line = canonical.encode(msgspec.to_builtins(entry))
+    except (CanonicalError, TypeError) as error:
+        raise EntryError(f"entry {entry.id}: {error}") from error
+    if decode(line) != entry:
+        raise EntryError(f"entry {entry.id}: reads back as something else")
+    return line
+
+
+def decode(line: bytes) -> Entry:
+    """The entry of one stored line. Raises `EntryError` for anything but canonical bytes."""
+    # 1. it is short enough                     4. it has no U+007F, which encoders disagree on
+    # 2. it is JSON with exactly our fields     5. its body has canonical keys and numbers
+    # 3. it encodes to the same bytes: sorted,  6. its identifiers and time have their one form
+    #    no spaces, no needless escapes, and
+    #    no key twice
+    if len(line) > MAX_LINE_BYTES:  # 1
+        raise EntryError(f"line of {len(line)} bytes, at most {MAX_LINE_BYTES}")
+    try:
+        entry = _DECODER.decode(line)  # 2
+        again = _ENCODER.encode(entry)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise EntryError(f"not an entry: {error}") from error
+    if again != line:  # 3
+        raise EntryError("not in canonical form (order, spaces, escapes or a key twice)")
+    if b"\x7f" in line:  # 4
+        raise EntryError("contains U+007F")
+    _check_value(entry.body, depth=1)  # 5
+    _check_forms(entry)  # 6
+    return entry
+
+
+def leaf_hash(line: bytes) -> bytes:
+    """SHA-256(0x00 ‖ line), 32 bytes: the leaf of RFC 6962 and the link of the chain."""
+    return hashlib.sha256(LEAF_PREFIX + line).digest()
+
+
+def blob_digest(salt: bytes, data: bytes) -> str:
+    """Hex commitment to bytes kept beside the log; the salt keeps short secrets unguessable."""
+    if len(salt) != SALT_BYTES:
+        raise EntryError(f"expected a salt of {SALT_BYTES} bytes, got {len(salt)}")
+    return hashlib.sha256(BLOB_PREFIX + salt + data).hexdigest()
+
+
+def timestamp(moment: datetime) -> str:
+    """The moment in UTC with microseconds and Z. Raises `EntryError` without a time zone."""
+    if moment.tzinfo is None:
+        raise EntryError(f"expected a time with its zone, got {moment.isoformat()}")
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
+
+
+def moment(ts: str) -> datetime:
+    """The aware datetime of a `ts`. Raises `EntryError` for any other form."""
+    if not _TS.fullmatch(ts):
+        raise EntryError(f"ts: expected YYYY-MM-DDTHH:MM:SS.ffffffZ, got {ts!r}")
+    try:
+        return datetime.fromisoformat(ts)
+    except ValueError as error:
+        raise EntryError(f"ts: {error}") from error
+
+
+def _check_forms(entry: Entry) -> None:
+    moment(entry.ts)
+    _demand(_ORIGIN, "log", entry.log)
+    _demand(_HEX32, "prev", entry.prev)
+    _demand(_UUID7, "id", entry.id)
+    _demand(_TYPE, "type", entry.type)
+    if entry.incident is not None:
+        _demand(_UUID, "incident", entry.incident)
+    if (entry.incident is None) != (entry.inc_seq is None):
+        raise EntryError("incident and inc_seq: expected both or neither")
+
+
+def _demand(form: re.Pattern[str], field: str, text: str) -> None:
+    if not form.fullmatch(text):
+        raise EntryError(f"{field}: {text[:80]!r} is not of the form {form.pattern}")
+
+
+def _check_value(value: Any, *, depth: int) -> None:
+    """What msgspec reads but the canonical profile does not have; strings are checked as bytes."""
+    kind = type(value)
+    if depth > canonical.MAX_DEPTH:
+        raise EntryError(f"nested deeper than {canonical.MAX_DEPTH}")
+    if kind is dict:
+        for key, item in value.items():
+            if not _KEY.fullmatch(key):
+                raise EntryError(f"key {key[:80]!r} is not of the form {_KEY.pattern}")
+            if type(item) is not str or depth == canonical.MAX_DEPTH:
+                _check_value(item, depth=depth + 1)
+    elif kind is list:
+        for item in value:
+            _check_value(item, depth=depth + 1)
+    elif kind is int:
+        if abs(value) > canonical.MAX_INTEGER:
+            raise EntryError(f"integer {value} is outside ±(2^53-1)")
+    elif kind is float:
+        raise EntryError("a float has no canonical form")
