@@ -1,0 +1,264 @@
+"""Judge one line against the rules.
+
+Everything known about the host arrives as `Facts`; nothing is looked up here, so the same text,
+facts and bundle always give the same verdict. The verdict is the worst of its parts: what no rule
+mentions is `review`, what fails a check or raises is `block`, and nothing lowers a ruling.
+"""
+
+import posixpath
+from typing import Protocol
+
+from policy.arguments import Context, Misfit, match_form, required_present
+from policy.errors import CouldNotTellError, SyntaxRefusedError
+from policy.facts import Facts
+from policy.reader import Command, Program, read
+from policy.rules import Bundle, CommandRule, Form
+from policy.verdict import Effect, JudgedCommand, Reason, Ruling, Verdict
+
+READER = "reader"  # the rule of refusals that come from the language itself
+
+
+class SecondReader(Protocol):
+    """An independent reader: `argvs` returns what it sees or raises `CouldNotTellError`."""
+
+    def argvs(self, text: str) -> tuple[tuple[str, ...], ...]:
+        """The argument vectors of the line, from left to right."""
+        ...
+
+
+class EchoReader:
+    """Agrees with the first reader: for the examples in rule files and for measuring."""
+
+    def argvs(self, text: str) -> tuple[tuple[str, ...], ...]:
+        """What the strict reader sees."""
+        return read(text).argvs
+
+
+def judge(text: str, *, bundle: Bundle, facts: Facts, second: SecondReader | None) -> Verdict:
+    """The verdict about one line. Never raises; without a second reader it is at best `review`."""
+    try:
+        return _judge(text, bundle, facts, second)
+    except Exception as error:  # noqa: BLE001  # an engine that fails must refuse, whatever failed
+        message = f"the engine failed: {type(error).__name__}"
+        return _refused(text, bundle, _blocked("internal", READER, message))
+
+
+def _judge(text: str, bundle: Bundle, facts: Facts, second: SecondReader | None) -> Verdict:
+    # 1. the policy is whole      3. every command, argument and piece of evidence passes its rule
+    # 2. the text is readable     4. the second reader sees the same argument vectors
+
+    # 1
+    if bundle.refusal:
+        return _refused(text, bundle, _blocked("policy", bundle.refusal_rule, bundle.refusal))
+    # 2
+    try:
+        program = read(text)
+    except SyntaxRefusedError as refused:
+        return _refused(text, bundle, _syntax_reason(text, refused))
+    # 3
+    context = Context(facts=facts, guard=bundle.guard)
+    commands: list[JudgedCommand] = []
+    reasons: list[Reason] = []
+    for command in program.commands:
+        judged, found = _judge_command(command, text, bundle, context)
+        commands.append(judged)
+        reasons += found
+    # 4
+    ruling = max((reason.ruling for reason in reasons), default=Ruling.BLOCK)
+    if ruling < Ruling.BLOCK:
+        reasons += _second_opinion(text, program, second)
+    return _verdict(text, bundle, program, commands, reasons)
+
+
+def _verdict(
+    text: str,
+    bundle: Bundle,
+    program: Program,
+    commands: list[JudgedCommand],
+    reasons: list[Reason],
+) -> Verdict:
+    effects = [command.effect for command in commands]
+    known = [effect for effect in effects if effect]
+    worst = (
+        max(known, key=lambda word: Effect[word.upper()]) if len(known) == len(effects) else None
+    )
+    return Verdict(
+        ruling=max((reason.ruling for reason in reasons), default=Ruling.BLOCK),
+        text=text,
+        program=program,
+        commands=tuple(commands),
+        reasons=tuple(sorted(reasons, key=lambda reason: -reason.ruling)),
+        policy_digest=bundle.digest,
+        effect=worst,
+    )
+
+
+def _refused(text: str, bundle: Bundle, reason: Reason) -> Verdict:
+    return Verdict(
+        ruling=Ruling.BLOCK,
+        text=text,
+        program=None,
+        commands=(),
+        reasons=(reason,),
+        policy_digest=bundle.digest,
+        effect=None,
+    )
+
+
+def _blocked(code: str, rule: str, message: str) -> Reason:
+    return Reason(ruling=Ruling.BLOCK, code=code, rule=rule, message=message)
+
+
+def _syntax_reason(text: str, refused: SyntaxRefusedError) -> Reason:
+    start, end = refused.span
+    return Reason(
+        ruling=Ruling.BLOCK,
+        code=f"syntax:{refused.construct}",
+        rule=READER,
+        message=refused.message,
+        span=refused.span,
+        token=text[start:end][:200],
+        hint=refused.hint,
+    )
+
+
+def _judge_command(
+    command: Command, text: str, bundle: Bundle, context: Context
+) -> tuple[JudgedCommand, list[Reason]]:
+    """One command against the forbidden programs and its specification."""
+    name = posixpath.basename(command.argv[0])
+    reasons = _forbidden(command, name, text, bundle)
+    rule = bundle.commands.get(name)
+    paths: tuple[str, ...] = ()
+    where, effect, undo = "default", None, ""
+    if rule is None:
+        reasons.append(_default(command, text))
+    else:
+        form, reason = _by_rule(command, text, rule, context)
+        reasons.append(reason)
+        paths, where = rule.paths, reason.rule
+        effect, undo = (form.effect.word, form.undo) if form else (None, "")
+    judged = JudgedCommand(argv=command.argv, paths=paths, rule=where, effect=effect, undo=undo)
+    return judged, reasons
+
+
+def _forbidden(command: Command, name: str, text: str, bundle: Bundle) -> list[Reason]:
+    reasons = []
+    for rule in bundle.forbids.get(name, ()):
+        index = next((at for at, word in enumerate(command.argv) if at and word in rule.words), 0)
+        if index or not rule.words:
+            reasons.append(
+                _reason(
+                    command, text, index, Ruling.BLOCK, "forbidden", rule.rule, rule.why, rule.hint
+                )
+            )
+    return reasons
+
+
+def _default(command: Command, text: str) -> Reason:
+    name = command.argv[0]
+    if "/" in name and not name.startswith("/"):
+        message = f"{name} is a relative path; what it names depends on the folder"
+        return _reason(command, text, 0, Ruling.BLOCK, "relative-program", READER, message)
+    message = f"no rule knows {name}; a person has to decide and run it"
+    return _reason(command, text, 0, Ruling.REVIEW, "default", "default", message)
+
+
+def _by_rule(
+    command: Command, text: str, rule: CommandRule, context: Context
+) -> tuple[Form | None, Reason]:
+    """The form that allows the command, or the misfit of the form that came closest."""
+    if "/" in command.argv[0] and command.argv[0] not in rule.paths:
+        message = f"{command.argv[0]} is not where this program lives"
+        hint = f"write {rule.name}"
+        return None, _reason(
+            command, text, 0, Ruling.BLOCK, "program-path", rule.rule, message, hint
+        )
+    misfits: list[tuple[tuple[int, int], Form, Misfit]] = []
+    for form in rule.forms:
+        try:
+            match_form(command.argv, rule, form, context)
+        except Misfit as misfit:
+            misfits.append((_closeness(command.argv, form, misfit), form, misfit))
+        else:
+            return form, _conditions(command, text, form, context)
+    _, form, closest = max(misfits, key=lambda entry: entry[0])
+    hint = closest.hint or form.hint or rule.hint
+    return None, _reason(
+        command,
+        text,
+        closest.index,
+        Ruling.BLOCK,
+        closest.code,
+        form.rule,
+        closest.message,
+        hint,
+        closest.expected,
+    )
+
+
+def _closeness(argv: tuple[str, ...], form: Form, misfit: Misfit) -> tuple[int, int]:
+    """How near a form came: required words there first, then how far it was read."""
+    return required_present(argv, form), len(argv) if misfit.index < 0 else misfit.index
+
+
+def _conditions(command: Command, text: str, form: Form, context: Context) -> Reason:
+    """The arguments fit; the host's role and the change window decide between allow and review."""
+    facts = context.facts
+    if form.roles and facts.role not in form.roles:
+        message = f"only for hosts with the role {', '.join(sorted(form.roles))}"
+        return _reason(command, text, -1, Ruling.REVIEW, "role", form.rule, message)
+    if form.change_window and not facts.change_window_open:
+        message = "only while a change window is open"
+        return _reason(command, text, -1, Ruling.REVIEW, "change-window", form.rule, message)
+    return _reason(command, text, -1, Ruling.ALLOW, "allowed", form.rule, form.why)
+
+
+def _reason(  # noqa: PLR0917  # private, and each call reads like the record
+    command: Command,
+    text: str,
+    index: int,
+    ruling: Ruling,
+    code: str,
+    rule: str,
+    message: str,
+    hint: str = "",
+    expected: str = "",
+) -> Reason:
+    """A reason about one word of a command; index -1 means the whole command."""
+    start, end = command.spans[index]
+    if index < 0:
+        start = command.spans[0][0]
+    return Reason(
+        ruling=ruling,
+        code=code,
+        rule=rule,
+        message=message,
+        span=(start, end),
+        token=text[start:end],
+        expected=expected,
+        hint=hint,
+    )
+
+
+def _second_opinion(text: str, program: Program, second: SecondReader | None) -> list[Reason]:
+    """Nothing when the second reader sees the same; otherwise one reason for review."""
+    if second is None:
+        return [_unsure("no second reader took part")]
+    try:
+        seen = second.argvs(text)
+    except CouldNotTellError as error:
+        return [_unsure(str(error))]
+    if seen != program.argvs:
+        return [_unsure(f"the second reader sees {seen!r}"[:300])]
+    return []
+
+
+def _unsure(message: str) -> Reason:
+    return Reason(
+        ruling=Ruling.REVIEW,
+        code="second-reader",
+        rule=READER,
+        message=message,
+        hint="write the command with plainer quoting",
+    )

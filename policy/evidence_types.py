@@ -1,0 +1,86 @@
+"""Types for what this incident's evidence names: processes, units, mounts, hosts."""
+
+import re
+
+from policy.facts import Facts
+from policy.fault import Check, Fault, Maker, not_expected
+from policy.places import Guard, normal_unit
+
+_UNIT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@\\-]{0,200}\Z")
+_PID = re.compile(r"[1-9][0-9]{0,6}\Z")  # the kernel's highest pid is 2^22
+
+
+def _pid(_parameters: str) -> tuple[str, Check]:
+    expected = "a process id of this incident's evidence"
+
+    def check(value: str, facts: Facts, _guard: Guard) -> Fault | None:
+        if not _PID.match(value):
+            return not_expected(value, expected)
+        if value == "1":
+            message = "process 1 is init; without it the host stops"
+            return Fault(code="protected", message=message)
+        process = facts.process(int(value))
+        if process is None:
+            message = f"process {value} is not in the evidence of this incident"
+            return Fault(code="not-in-evidence", message=message, hint="name a process it lists")
+        if process.protected:
+            message = f"process {value} is protected: {process.protected}"
+            return Fault(code="protected", message=message)
+        return None
+
+    return expected, check
+
+
+def _unit(_parameters: str) -> tuple[str, Check]:
+    expected = "a systemd unit name without patterns"
+
+    def check(value: str, _facts: Facts, _guard: Guard) -> Fault | None:
+        return None if _UNIT.match(value) else not_expected(value, expected)
+
+    return expected, check
+
+
+def _unit_in_evidence(_parameters: str) -> tuple[str, Check]:
+    expected = "a systemd unit of this incident's evidence"
+
+    def check(value: str, facts: Facts, guard: Guard) -> Fault | None:
+        if not _UNIT.match(value):
+            return not_expected(value, expected)
+        unit = normal_unit(value)
+        if guard.keeps_unit(unit):
+            return Fault(code="protected", message=f"{unit} keeps the host alive or under control")
+        if unit not in facts.units and value not in facts.units:
+            message = f"{unit} is not in the evidence of this incident"
+            return Fault(code="not-in-evidence", message=message, hint="name a unit it lists")
+        return None
+
+    return expected, check
+
+
+def _host(_parameters: str) -> tuple[str, Check]:
+    expected = "a host of the inventory"
+
+    def check(value: str, facts: Facts, _guard: Guard) -> Fault | None:
+        return (
+            None if value in facts.inventory else not_expected(value, expected, "not-in-inventory")
+        )
+
+    return expected, check
+
+
+def _mount(_parameters: str) -> tuple[str, Check]:
+    expected = "a mount point of this host"
+
+    def check(value: str, facts: Facts, _guard: Guard) -> Fault | None:
+        return None if value in facts.mounts else not_expected(value, expected, "not-in-evidence")
+
+    return expected, check
+
+
+MAKERS: dict[str, Maker] = {
+    "pid-in-evidence": _pid,
+    "unit": _unit,
+    "unit-in-evidence": _unit_in_evidence,
+    "host": _host,
+    "mount": _mount,
+}

@@ -1,0 +1,88 @@
+"""Paths and units that no rule can reach: secrets, records, and what keeps the host alive.
+
+The lists are data (`[places]` in a rule file); this module normalises a name and looks it up.
+Links are not followed here; the executor resolves the real path and asks again.
+"""
+
+import fnmatch
+import posixpath
+import re
+
+import msgspec
+
+# systemd.unit(5), the types of unit.
+_UNIT_SUFFIXES = (
+    *(".service", ".timer", ".socket", ".mount", ".automount", ".path"),
+    *(".slice", ".scope", ".target", ".swap", ".device"),
+)
+
+
+class Places(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Patterns for what stays out of reach; `*` stands for one path component or part of it."""
+
+    secret: tuple[str, ...] = ()  # never read, never changed, with everything below
+    devices: tuple[str, ...] = ()  # may be looked at, not opened: reading can block or disturb
+    precious: tuple[str, ...] = ()  # may be read; never deleted or emptied
+    units: tuple[str, ...] = ()  # never started, stopped or restarted
+
+    def joined(self, other: "Places") -> "Places":
+        """Both together; a second file can only add."""
+        return Places(
+            secret=self.secret + other.secret,
+            devices=self.devices + other.devices,
+            precious=self.precious + other.precious,
+            units=self.units + other.units,
+        )
+
+
+def normal_path(path: str) -> str:
+    """The path without `//`, `.` and `..`; it must be absolute."""
+    return posixpath.normpath("/" + path.lstrip("/"))
+
+
+def normal_unit(name: str) -> str:
+    """The unit with its suffix, as systemctl completes it."""
+    return name if name.endswith(_UNIT_SUFFIXES) else name + ".service"
+
+
+def is_below(path: str, root: str) -> bool:
+    """Whether a normal path is strictly below a root."""
+    return path != root and path.startswith(root.rstrip("/") + "/")
+
+
+class Matcher:
+    """One compiled list of path patterns."""
+
+    def __init__(self, patterns: tuple[str, ...]) -> None:
+        bodies = [_body(pattern) for pattern in patterns]
+        self._inside = re.compile("(?:" + "|".join(bodies) + r")(?:/.*)?\Z" if bodies else r"(?!)")
+        self._literals = tuple(pattern.split("*")[0] for pattern in patterns)
+
+    def covers(self, path: str) -> bool:
+        """Whether the path is one of the places or lies inside one."""
+        return self._inside.match(path) is not None
+
+    def has_below(self, path: str) -> bool:
+        """Whether one of the places could lie below the path."""
+        stem = path.rstrip("/") + "/"
+        return any(place.startswith(stem) or stem.startswith(place) for place in self._literals)
+
+
+def _body(pattern: str) -> str:
+    return re.escape(pattern).replace(r"\*", "[^/]*")
+
+
+class Guard:
+    """The compiled places of a bundle."""
+
+    def __init__(self, places: Places) -> None:
+        self.secret = Matcher(places.secret)
+        self.devices = Matcher(places.devices)
+        self.precious = Matcher(places.precious)
+        self._units = re.compile(
+            "|".join(fnmatch.translate(unit) for unit in places.units) or r"(?!)"
+        )
+
+    def keeps_unit(self, name: str) -> bool:
+        """Whether the unit (with suffix) must not be acted upon."""
+        return self._units.match(name) is not None

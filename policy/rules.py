@@ -1,0 +1,84 @@
+"""The compiled rules: what `policy.evaluate` looks into while it judges.
+
+`policy.specs` builds these records from rule files, `policy.bundle` checks their examples. Every
+record remembers the file and line it came from, so that each verdict can name it.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+from policy.places import Guard, Places
+from policy.types import ArgumentType
+from policy.verdict import Effect
+
+Style = Literal["gnu", "ps", "find", "subcommand", "dd"]
+
+
+class Operand(msgspec.Struct, frozen=True, kw_only=True):
+    """What may stand at one operand position."""
+
+    type: ArgumentType
+    least: int
+    most: int
+
+
+class Form(msgspec.Struct, frozen=True, kw_only=True):
+    """One way to call a program: these options, these operands, this effect."""
+
+    rule: str  # "20-disk.toml:14"
+    names: tuple[tuple[str, ...], ...]  # subcommand words, each spelling; empty for other styles
+    flags: frozenset[str]
+    options: Mapping[str, ArgumentType]
+    operands: tuple[Operand, ...]
+    require: tuple[tuple[str, ...], ...]  # one of each tuple must be there
+    first: frozenset[str]  # these words only right after the program: `kill -9 -1 7` is no signal 1
+    last: frozenset[str]  # the line must end with one of these
+    effect: Effect
+    why: str
+    hint: str
+    undo: str
+    roles: frozenset[str]  # of hosts; empty means any
+    change_window: bool  # only while a change window is open
+
+
+class CommandRule(msgspec.Struct, frozen=True, kw_only=True):
+    """One program and the ways it may be called."""
+
+    name: str
+    rule: str
+    paths: tuple[str, ...]
+    style: Style
+    bsd: frozenset[str]  # ps style: letters that need no dash
+    forms: tuple[Form, ...]
+    hint: str
+    allow: tuple[str, ...]
+    deny: tuple[tuple[str, str], ...]
+
+
+class ForbidRule(msgspec.Struct, frozen=True, kw_only=True):
+    """Programs that are blocked, always or when one of `words` is among the arguments."""
+
+    rule: str
+    names: frozenset[str]
+    words: frozenset[str]
+    why: str
+    hint: str
+    deny: tuple[str, ...]
+
+
+class Bundle(msgspec.Struct, frozen=True, kw_only=True):
+    """All rules of one policy and the digest of the files they came from."""
+
+    digest: str
+    commands: Mapping[str, CommandRule] = {}
+    forbids: Mapping[str, tuple[ForbidRule, ...]] = {}
+    guard: Guard = msgspec.field(default_factory=lambda: Guard(Places()))
+    refusal: str = ""  # set when the policy is broken: why everything is refused
+    refusal_rule: str = ""
+
+    @classmethod
+    def refuse_all(cls, reason: str, *, rule: str = "policy") -> "Bundle":
+        """The policy of a node whose rules are broken: it blocks every line and says why."""
+        return cls(digest="", refusal=reason or "the policy cannot be used", refusal_rule=rule)

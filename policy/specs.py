@@ -1,0 +1,283 @@
+"""Read one rule file: TOML in, compiled rules out, each with its line.
+
+The records here are the format of `rules.d/*.toml`, explained in README.md. An unknown key, a wrong
+type or an impossible combination is a `PolicyError` with the line of the rule it stands in.
+"""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from policy.errors import PolicyError
+from policy.places import Places
+from policy.rules import CommandRule, ForbidRule, Form, Operand, Style
+from policy.types import ArgumentType, compile_type
+from policy.verdict import Effect
+
+_HEADER = re.compile(r"\[\[(command|command\.form|forbid)\]\]|\[(places)\]")
+_LINE_IN_ERROR = re.compile(r"\(at line (\d+)")
+_WHERE_IN_ERROR = re.compile(r"`\$\.(command|forbid)\[(\d+)\](?:\.form\[(\d+)\])?")
+_OPERAND = re.compile(r"(.+?)([?*+]?)\Z")
+_MANY = 1 << 30
+
+
+class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of a rule file."""
+
+
+class FormSpec(_Record, frozen=True, kw_only=True):
+    """`[[command.form]]`: one way to call the program, added to what the command says."""
+
+    names: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    options: dict[str, str] = {}
+    operands: tuple[str, ...] = ()
+    require: tuple[str, ...] = ()
+    first: tuple[str, ...] = ()
+    last: tuple[str, ...] = ()
+    effect: Literal["read", "state", "destroy"] = "read"
+    why: str = ""
+    hint: str = ""
+    undo: str = ""
+    roles: tuple[str, ...] = ()
+    change_window: bool = False
+
+
+class CommandSpec(FormSpec, frozen=True, kw_only=True):
+    """`[[command]]`: one program; without forms it is its own only form."""
+
+    name: str
+    why: str
+    paths: tuple[str, ...]
+    style: Style = "gnu"
+    bsd: str = ""
+    form: tuple[FormSpec, ...] = ()
+    allow: tuple[str, ...] = ()
+    deny: tuple[tuple[str, str], ...] = ()
+
+
+class ForbidSpec(_Record, frozen=True, kw_only=True):
+    """`[[forbid]]`: programs that stay blocked whatever else is written."""
+
+    names: tuple[str, ...]
+    why: str
+    hint: str
+    words: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+
+
+class FileSpec(_Record, frozen=True, kw_only=True):
+    """A whole rule file."""
+
+    command: tuple[CommandSpec, ...] = ()
+    forbid: tuple[ForbidSpec, ...] = ()
+    places: Places = Places()
+
+
+class RuleFile(msgspec.Struct, frozen=True, kw_only=True):
+    """The compiled content of one file."""
+
+    commands: tuple[CommandRule, ...]
+    forbids: tuple[ForbidRule, ...]
+    places: Places
+
+
+class _Lines:
+    """Where the headers of a file stand: TOML tables have no line numbers of their own."""
+
+    def __init__(self, file: str, text: str) -> None:
+        self.file = file
+        self.commands: list[int] = []
+        self.forms: list[list[int]] = []
+        self.forbids: list[int] = []
+        for number, line in enumerate(text.splitlines(), start=1):
+            if '"""' in line or "'''" in line:
+                raise PolicyError("a string must stay on one line", file=file, line=number)
+            if found := _HEADER.match(line.strip()):
+                self._note(found[1], number)
+
+    def _note(self, header: str | None, number: int) -> None:
+        match header:
+            case "command":
+                self.commands.append(number)
+                self.forms.append([])
+            case "command.form" if self.forms:
+                self.forms[-1].append(number)
+            case "forbid":
+                self.forbids.append(number)
+            case _:
+                pass
+
+    def check(self, spec: FileSpec) -> None:
+        """A table written inline would have no line: refuse it."""
+        counts = [len(command.form) for command in spec.command]
+        if counts != [len(lines) for lines in self.forms] or len(spec.forbid) != len(self.forbids):
+            message = "write each table with its own [[header]] line"
+            raise PolicyError(message, file=self.file, line=1)
+
+    def of_error(self, text: str) -> int:
+        """The line of the rule that a conversion error talks about."""
+        found = _WHERE_IN_ERROR.search(text)
+        if not found:
+            return 1
+        index = int(found[2])
+        try:
+            if found[1] == "forbid":
+                return self.forbids[index]
+            return self.forms[index][int(found[3])] if found[3] else self.commands[index]
+        except IndexError:
+            return 1
+
+
+def compile_file(file: str, data: bytes) -> RuleFile:
+    """The rules of one file; raises `PolicyError` with the file and line."""
+    text = _decode(file, data)
+    lines = _Lines(file, text)
+    spec = _convert(file, text, lines)
+    lines.check(spec)
+    commands = tuple(
+        _command(command, file, line, forms)
+        for command, line, forms in zip(spec.command, lines.commands, lines.forms, strict=True)
+    )
+    forbids = tuple(
+        _forbid(forbid, f"{file}:{line}")
+        for forbid, line in zip(spec.forbid, lines.forbids, strict=True)
+    )
+    return RuleFile(commands=commands, forbids=forbids, places=spec.places)
+
+
+def _decode(file: str, data: bytes) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise PolicyError("not UTF-8", file=file, line=line) from error
+
+
+def _convert(file: str, text: str, lines: _Lines) -> FileSpec:
+    try:
+        tables: dict[str, Any] = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = _LINE_IN_ERROR.search(str(error))
+        line = int(found[1]) if found else len(text.splitlines())
+        raise PolicyError(f"not TOML: {error}", file=file, line=line) from error
+    try:
+        return msgspec.convert(tables, FileSpec)
+    except msgspec.ValidationError as error:
+        raise PolicyError(str(error), file=file, line=lines.of_error(str(error))) from error
+
+
+def _forbid(spec: ForbidSpec, rule: str) -> ForbidRule:
+    return ForbidRule(
+        rule=rule,
+        names=frozenset(spec.names),
+        words=frozenset(spec.words),
+        why=spec.why,
+        hint=spec.hint,
+        deny=spec.deny,
+    )
+
+
+def _command(spec: CommandSpec, file: str, line: int, form_lines: list[int]) -> CommandRule:
+    try:
+        _check_command(spec)
+    except ValueError as error:
+        raise PolicyError(f"{spec.name}: {error}", file=file, line=line) from error
+    pairs = list(zip(spec.form, form_lines, strict=True)) or [(FormSpec(), line)]
+    forms = []
+    for form, at in pairs:
+        try:
+            forms.append(_form(spec, form, f"{file}:{at}"))
+        except ValueError as error:
+            raise PolicyError(f"{spec.name}: {error}", file=file, line=at) from error
+    return CommandRule(
+        name=spec.name,
+        rule=f"{file}:{line}",
+        paths=spec.paths,
+        style=spec.style,
+        bsd=frozenset(spec.bsd),
+        forms=tuple(forms),
+        hint=spec.hint,
+        allow=spec.allow,
+        deny=spec.deny,
+    )
+
+
+def _check_command(spec: CommandSpec) -> None:
+    if not spec.paths or not all(path.startswith("/") for path in spec.paths):
+        raise ValueError("paths: at least one absolute path is needed")
+    if spec.bsd and spec.style != "ps":
+        raise ValueError('bsd letters belong to style = "ps"')
+    if bool(spec.form) and spec.operands:
+        raise ValueError("operands belong to the forms when there are forms")
+    names = [name for form in spec.form for name in form.names]
+    if (spec.style == "subcommand") != bool(names) or (names and not all_named(spec)):
+        raise ValueError('names are for the forms of style = "subcommand", and each needs one')
+    if len(names) != len(set(names)):
+        raise ValueError("two forms have the same name")
+    for form in spec.form:
+        _check_shadow(form, names)
+
+
+def all_named(spec: CommandSpec) -> bool:
+    """Whether every form says its subcommand."""
+    return all(form.names for form in spec.form)
+
+
+def _check_shadow(form: FormSpec, names: list[str]) -> None:
+    """An operand may not stand where another subcommand could: `ip addr` + `add` is no operand."""
+    for name in form.names:
+        longer = [other for other in names if other.startswith(name + " ")]
+        if longer and form.operands:
+            raise ValueError(f"{name!r} takes operands, so {longer[0]!r} could be read as one")
+
+
+def _form(command: CommandSpec, form: FormSpec, rule: str) -> Form:
+    """One form joined with what its command says for all of them."""
+    options = {**command.options, **form.options}
+    effect = form.effect if form is not _only(command, form) else command.effect
+    return Form(
+        rule=rule,
+        names=tuple(tuple(name.split()) for name in form.names),
+        flags=frozenset(command.flags + form.flags),
+        options=_types(options),
+        operands=_operands(form.operands or command.operands),
+        require=tuple(tuple(entry.split("|")) for entry in command.require + form.require),
+        first=frozenset(command.first + form.first),
+        last=frozenset(command.last + form.last),
+        effect=Effect[max(effect, command.effect, key=_severity).upper()],
+        why=form.why or command.why,
+        hint=form.hint or command.hint,
+        undo=form.undo or command.undo,
+        roles=frozenset(command.roles + form.roles),
+        change_window=command.change_window or form.change_window,
+    )
+
+
+def _only(command: CommandSpec, form: FormSpec) -> FormSpec | None:
+    return None if command.form else form
+
+
+def _severity(effect: str) -> int:
+    return Effect[effect.upper()]
+
+
+def _types(options: Mapping[str, str]) -> dict[str, ArgumentType]:
+    return {name: compile_type(source) for name, source in options.items()}
+
+
+def _operands(sources: tuple[str, ...]) -> tuple[Operand, ...]:
+    """`path-read+` one or more, `*` any number, `?` at most one, bare exactly one."""
+    operands = []
+    for source in sources:
+        found = _OPERAND.match(source)
+        if not found:
+            raise ValueError("an operand type is empty")
+        least, most = {"": (1, 1), "?": (0, 1), "*": (0, _MANY), "+": (1, _MANY)}[found[2]]
+        operands.append(Operand(type=compile_type(found[1]), least=least, most=most))
+    if any(operand.least != operand.most for operand in operands[:-1]):
+        raise ValueError("only the last operand may be optional or repeated")
+    return tuple(operands)

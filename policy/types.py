@@ -1,0 +1,69 @@
+"""Argument types: what the value of an option or an operand may be.
+
+A type is written in a rule file as `name` or `name(parameters)`: `int(1..500)`,
+`path-under(/var/tmp|/var/cache;.log)`. `compile_type` turns it into a check that says what it
+expected. Every check refuses a leading dash and a placeholder before it looks further.
+"""
+
+import re
+
+import msgspec
+
+from policy import evidence_types, path_types, values
+from policy.facts import Facts
+from policy.fault import Check, Fault, Maker, not_expected
+from policy.places import Guard
+
+
+class ArgumentType(msgspec.Struct, frozen=True, kw_only=True):
+    """A compiled type; `source` is how the rule file wrote it."""
+
+    source: str
+    expected: str  # in words
+    check: Check
+
+    def fault(self, value: str, facts: Facts, guard: Guard) -> Fault | None:
+        """What is wrong with the value, or None."""
+        if _PLACEHOLDER.search(value):
+            return Fault(
+                code="placeholder",
+                message=f"{value} is a placeholder, not a value",
+                hint="put in the real value from the evidence",
+            )
+        return self.check(value, facts, guard)
+
+
+_PLACEHOLDER = re.compile(
+    r"<[A-Za-z][A-Za-z0-9_. -]*>|\{\{.*\}\}|\$\{?[A-Za-z_]|\b(?:YOUR|MY)[_-][A-Z]|\A(?:your|my)[_-]"
+    r"(?:service|unit|pid|path|file|app|host)|\A(?:PID|SERVICE_NAME|UNIT_NAME|SERVICE|FILENAME)\Z"
+    r"|\A/?path/to/|\bCHANGE_?ME\b|\AXXX+\Z"
+)
+_SOURCE = re.compile(r"([a-z][a-z-]*)(?:\((.*)\))?\Z")
+_MAKERS: dict[str, Maker] = {**values.MAKERS, **path_types.MAKERS, **evidence_types.MAKERS}
+
+
+def compile_type(source: str) -> ArgumentType:
+    """The check a type stands for; raises `ValueError` that says what is wrong with it."""
+    found = _SOURCE.match(source)
+    if not found:
+        raise ValueError(f"{source!r} is no type: write name or name(parameters)")
+    name, parameters = found[1], found[2]
+    if name in values.PATTERNS and parameters is None:
+        pattern, expected = values.PATTERNS[name]
+        return _matching(source, pattern, expected)
+    make = _MAKERS.get(name)
+    if make is None:
+        raise ValueError(
+            f"unknown type {name!r}; known: {', '.join(sorted({*_MAKERS, *values.PATTERNS}))}"
+        )
+    expected, check = make(parameters or "")
+    return ArgumentType(source=source, expected=expected, check=check)
+
+
+def _matching(source: str, pattern: str, expected: str) -> ArgumentType:
+    compiled = re.compile(f"(?:{pattern})\\Z")
+
+    def check(value: str, _facts: Facts, _guard: Guard) -> Fault | None:
+        return None if compiled.match(value) else not_expected(value, expected)
+
+    return ArgumentType(source=source, expected=expected, check=check)

@@ -1,0 +1,170 @@
+"""Types for plain values: numbers, sizes, times, choices, text, and fixed patterns."""
+
+import re
+from collections.abc import Callable
+
+from policy.facts import Facts
+from policy.fault import Check, Fault, Maker, not_expected
+from policy.places import Guard
+
+_UNITS_OF_SIZE = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_SECONDS = {
+    "s": 1, "sec": 1, "second": 1, "seconds": 1,
+    "m": 60, "min": 60, "minute": 60, "minutes": 60,
+    "h": 3600, "hour": 3600, "hours": 3600, "hr": 3600,
+    "d": 86400, "day": 86400, "days": 86400,
+    "w": 604800, "week": 604800, "weeks": 604800,
+    "month": 2592000, "months": 2592000, "y": 31536000, "year": 31536000, "years": 31536000,
+}  # fmt: skip
+_SIZE = re.compile(r"([0-9]{1,12})([KMGT]?)i?B?\Z")
+_SPAN = re.compile(r"([0-9]{1,9}) ?([a-z]+)\Z")
+_TIME = re.compile(
+    r"(?:[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[ T][0-9]{2}:[0-9]{2}(?::[0-9]{2})?)?(?: UTC)?"
+    r"|[0-9]{2}:[0-9]{2}(?::[0-9]{2})?|now|today|yesterday|boot|@[0-9]{1,12}"
+    r"|[0-9]{1,6} ?(?:s|sec|seconds?|m|min|minutes?|h|hours?|d|days?|w|weeks?|months?)(?: ago)?"
+    r"|-[0-9]{1,6} ?(?:s|sec|seconds?|m|min|minutes?|h|hours?|d|days?|w|weeks?))\Z"
+)
+_TEXT = re.compile(r"[\x20-\x7e]{1,200}\Z")
+
+# Types without parameters that are one pattern: the pattern and its words.
+PATTERNS = {
+    "sort-field": (
+        r"[0-9]{1,3}(?:\.[0-9]{1,3})?[bdfghinrMV]{0,4}(?:,[0-9]{1,3}(?:\.[0-9]{1,3})?[bdfghinrMV]{0,4})?",
+        "a sort key such as 2,2n",
+    ),
+    "cut-fields": (r"[0-9]{0,5}-?[0-9]{0,5}(?:,[0-9]{0,5}-?[0-9]{0,5}){0,20}", "columns: 1,3-5"),
+    "find-perm": (r"[-/]?[0-7]{3,4}", "a mode such as -4000"),
+    "journal-match": (
+        r"_(?:PID|UID|COMM|SYSTEMD_UNIT|BOOT_ID|TRANSPORT)=[A-Za-z0-9@._:-]{1,100}",
+        "a match such as _PID=42",
+    ),
+    "journal-field": (r"_?[A-Z][A-Z0-9_]{1,40}", "a journal field's name"),
+    "journal-priority": (
+        r"(?:[0-7]|emerg|alert|crit|err|warning|notice|info|debug)(?:\.\.(?:[0-7]|emerg|alert|crit|err|warning|notice|info|debug))?",
+        "a priority such as err or 0..3",
+    ),
+    "property-names": (
+        r"[A-Z][A-Za-z0-9]{1,40}(?:,[A-Z][A-Za-z0-9]{1,40}){0,20}",
+        "property names",
+    ),
+    "pid": (r"[1-9][0-9]{0,6}", "a process id"),
+    "pids": (r"[1-9][0-9]{0,6}(?:,[1-9][0-9]{0,6}){0,31}", "process ids with commas"),
+    "sort-keys": (r"[+-]?[a-z%_]{1,12}(?:,[+-]?[a-z%_]{1,12}){0,5}", "sort keys such as -rss,pid"),
+    "endpoint": (r"[46]?(?:TCP|UDP|tcp|udp)?(?:@[0-9a-f.:]{2,39})?(?::[0-9]{1,5})?", "TCP:443"),
+    "port-filter": (r":[0-9]{1,5}", "a port such as :443"),
+    "user": (r"[a-z_][a-z0-9_-]{0,31}", "a user name"),
+    "interface": (r"[A-Za-z][A-Za-z0-9_.@-]{0,14}", "a network interface"),
+    "process-name": (r"[A-Za-z0-9_][A-Za-z0-9_./:@+-]{0,63}", "a process name"),
+    "address": (
+        r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){2,7}",
+        "an address",
+    ),
+    "glob": (r"[A-Za-z0-9_.*?,+@%=:-]{1,100}", "a file name pattern"),
+    "date-format": (r"\+[A-Za-z0-9%:_./, -]{1,60}", "an output format such as +%F"),
+    "age": (r"\+[0-9]{1,5}", "an age such as +7 (older than)"),
+    "signed": (r"[+-]?[0-9]{1,6}", "a number, + for more than and - for less than"),
+    "find-size": (r"[+-]?[0-9]{1,9}[cwbkMG]?", "a size such as +100M"),
+    "sysctl-key": (r"(?:kernel|vm|fs|net)(?:\.[a-z0-9_-]+){1,6}", "a kernel setting's name"),
+    "boot": (r"-?[0-9]{1,4}", "a boot offset such as -1"),
+}
+
+
+def _bounds(parameters: str, read: Callable[[str], int]) -> tuple[int, int]:
+    low, dots, high = parameters.partition("..")
+    if parameters and not dots:
+        raise ValueError(f"{parameters!r} is no range: write a..b")
+    return (read(low) if low else 0), (read(high) if high else 1 << 62)
+
+
+def _integer(parameters: str) -> tuple[str, Check]:
+    low, high = _bounds(parameters, int)
+    expected = f"a whole number in {parameters or '0..'}"
+
+    def check(value: str, _facts: Facts, _guard: Guard) -> Fault | None:
+        good = value.isdecimal() and len(value) <= 18 and low <= int(value) <= high  # noqa: PLR2004
+        return None if good else not_expected(value, expected)
+
+    return expected, check
+
+
+def _bytes(value: str) -> int:
+    found = _SIZE.match(value)
+    if not found:
+        raise ValueError(f"{value!r} is no size: write digits and K, M, G or T")
+    return int(found[1]) * _UNITS_OF_SIZE[found[2]]
+
+
+def _seconds(value: str) -> int:
+    found = _SPAN.match(value)
+    if not found or found[2] not in _SECONDS:
+        raise ValueError(
+            f"{value!r} is no time span: write digits and s, min, h, d, weeks or months"
+        )
+    return int(found[1]) * _SECONDS[found[2]]
+
+
+def _ranged(read: Callable[[str], int], noun: str) -> Callable[[str], tuple[str, Check]]:
+    def make(parameters: str) -> tuple[str, Check]:
+        low, high = _bounds(parameters, read)
+        expected = f"{noun} in {parameters or '0..'}"
+
+        def check(value: str, _facts: Facts, _guard: Guard) -> Fault | None:
+            try:
+                good = low <= read(value) <= high
+            except ValueError:
+                good = False
+            return None if good else not_expected(value, expected)
+
+        return expected, check
+
+    return make
+
+
+def _enum(parameters: str) -> tuple[str, Check]:
+    choices = frozenset(parameters.split("|"))
+    expected = "one of " + ", ".join(sorted(choices))
+
+    def check(value: str, _facts: Facts, _guard: Guard) -> Fault | None:
+        return None if value in choices else not_expected(value, expected)
+
+    return expected, check
+
+
+def _list(parameters: str) -> tuple[str, Check]:
+    choices = frozenset(parameters.split("|"))
+    expected = "a comma-separated list of " + ", ".join(sorted(choices))
+
+    def check(value: str, _facts: Facts, _guard: Guard) -> Fault | None:
+        wrong = [item for item in value.split(",") if item not in choices]
+        return not_expected(wrong[0], expected) if wrong else None
+
+    return expected, check
+
+
+def _text(_parameters: str) -> tuple[str, Check]:
+    expected = "at most 200 printable characters, not beginning with a dash"
+
+    def check(value: str, _facts: Facts, _guard: Guard) -> Fault | None:
+        return None if _TEXT.match(value) and value[0] != "-" else not_expected(value, expected)
+
+    return expected, check
+
+
+def _time(_parameters: str) -> tuple[str, Check]:
+    expected = "a time such as 2026-01-31, '2026-01-31 12:00:00', today or '1 hour ago'"
+
+    def check(value: str, _facts: Facts, _guard: Guard) -> Fault | None:
+        return None if _TIME.match(value) else not_expected(value, expected)
+
+    return expected, check
+
+
+MAKERS: dict[str, Maker] = {
+    "int": _integer,
+    "size": _ranged(_bytes, "a size"),
+    "span": _ranged(_seconds, "a time span"),
+    "enum": _enum,
+    "list": _list,
+    "text": _text,
+    "time": _time,
+}
