@@ -50,7 +50,8 @@ def match_form(argv: tuple[str, ...], rule: CommandRule, form: Form, context: Co
 
 def required_present(argv: tuple[str, ...], form: Form) -> int:
     """How many of the required words are literally there: the form the author had in mind."""
-    return sum(any(word in argv for word in choice) for choice in form.require)
+    words = {word.partition("=")[0] for word in argv}
+    return sum(not words.isdisjoint(choice) for choice in form.require)
 
 
 class _Walk:
