@@ -8,15 +8,13 @@ faster, and while the audit log cannot be written.
 from datetime import datetime
 from typing import Any
 
-from psycopg.types.json import Jsonb
-
 from appliance import records
 from appliance.ids import uuid7
 from appliance.journal import shown as visible
 from appliance.lifecycle import MOVES, State
 from appliance.records import Approval, Shown
 from hub.errors import ApprovalError, MoveError, NotaryError
-from hub.persist.database import Database, Work
+from hub.persist.database import Database, Work, as_json
 from hub.persist.incidents import move
 from hub.persist.outbox import Actor, actor, offer
 from hub.persist.status import log_state
@@ -215,7 +213,7 @@ def _record(
         incident_id=incident_id,
         operator=approval.operator,
         now=now,
-        body=Jsonb(approval),
+        body=as_json(approval),
         audit_id=audit_id,
     )
 

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import psycopg
 from psycopg.rows import DictRow, dict_row
-from psycopg.types.json import set_json_dumps
+from psycopg.types.json import Jsonb, set_json_dumps
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from appliance import records
@@ -23,6 +23,9 @@ _FOLDER = Path(__file__).parent
 _CONNECT_TIMEOUT_S = 5
 
 set_json_dumps(records.to_json)
+
+
+as_json = Jsonb  # marks a record, list or dict as a `jsonb` parameter
 
 
 @cache

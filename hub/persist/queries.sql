@@ -257,9 +257,36 @@ SELECT (SELECT max(seq) FROM audit_entry) AS seq,
 SELECT count(*) AS inc_seq FROM audit_entry WHERE incident = %(incident)s;
 
 -- leaf_hashes --
--- The leaf hashes of the first entries, in order
-SELECT leaf_hash FROM audit_entry WHERE seq < %(size)s ORDER BY seq;
+-- The leaf hashes of a range of entries, in order
+SELECT leaf_hash FROM audit_entry WHERE seq >= %(first)s AND seq < %(end)s ORDER BY seq;
 
 -- notary_lock --
 -- One notary at a time: a session lock that ends with its connection
 SELECT pg_try_advisory_lock(73656) AS taken;
+
+-- history_since --
+-- What happened to incidents after a line that was already read
+SELECT history.history_id, history.incident_id, history.at, history.before, history.after,
+       history.actor, history.note, incident.node, incident.subject, incident.condition,
+       incident.fired_at, incident.opened_at
+FROM incident_history history JOIN incident USING (incident_id)
+WHERE history.history_id > %(after)s
+ORDER BY history.history_id;
+
+-- incident_story --
+-- One incident with its plan, judgement, approval, order and last report
+SELECT incident.*, plan.body AS plan, plan.created_at AS planned_at, judgement.shown,
+       judgement.shown_digest, judgement.judged_at, approval.approved_at,
+       exec_order.order_id, exec_order.created_at AS ordered_at, exec_order.taken_at,
+       report.body AS report, report.received_at
+FROM incident
+LEFT JOIN judgement USING (incident_id)
+LEFT JOIN plan ON plan.plan_id = judgement.plan_id
+LEFT JOIN approval USING (incident_id)
+LEFT JOIN exec_order USING (incident_id)
+LEFT JOIN LATERAL (
+    SELECT body, received_at FROM report
+    WHERE report.order_id = exec_order.order_id
+    ORDER BY received_at DESC LIMIT 1
+) report ON true
+WHERE incident.incident_id = %(incident_id)s;

@@ -1,0 +1,41 @@
+"""`sentinel`: the demo, and the administration of an appliance."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from appliance import __version__
+from appliance.errors import SentinelError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; 0 yes, 1 no, 2 could not tell."""
+    parser = argparse.ArgumentParser(prog="sentinel", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"sentinel {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _demo_parser(commands)
+    asked = parser.parse_args(argv)
+    try:
+        return int(asked.run(asked))
+    except SentinelError as error:
+        print(f"sentinel {asked.command}: {error}", file=sys.stderr)
+        return error.exit_status
+
+
+def _demo_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    from appliance.demo.options import add_arguments
+
+    what = "the whole appliance on this machine, with a real fault, through all eight steps"
+    demo = commands.add_parser("demo", help=what, description=what)
+    add_arguments(demo)
+    demo.set_defaults(run=_demo)
+
+
+def _demo(asked: argparse.Namespace) -> int:
+    from appliance.demo import command
+
+    return command.run(asked)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

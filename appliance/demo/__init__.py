@@ -1,0 +1,1 @@
+"""`sentinel demo`: the whole appliance on one machine, with a real fault, from real parts."""

@@ -1,0 +1,119 @@
+"""`sentinel-hub`: the hub's daemons, one subcommand each."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from appliance import __version__, journal, settings
+from appliance.errors import SentinelError
+
+_DAEMONS = {
+    "serve": "take the agents' streams, judge plans, release signed orders",
+    "reason": "diagnose incidents and propose plans, with a local model where there is one",
+    "notary": "write the signed audit log; the only process that holds its key",
+    "console": "the operators' web console",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one daemon or command; 0 yes, 1 no, 2 could not tell."""
+    asked = _parser().parse_args(argv)
+    journal.start(f"sentinel-hub-{asked.command}", verbose=asked.verbose)
+    try:
+        if asked.command == "migrate":
+            return _migrate(asked.dsn)
+        return _COMMANDS[asked.command](asked.config, asked.check_config)
+    except SentinelError as error:
+        print(f"sentinel-hub {asked.command}: {error}", file=sys.stderr)
+        return error.exit_status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="sentinel-hub", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"sentinel {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, what in _DAEMONS.items():
+        daemon = commands.add_parser(name, help=what, description=what)
+        default = Path(f"/etc/sentinel/{name}.toml")
+        daemon.add_argument(
+            "--config", type=Path, default=default, help=f"settings file (default: {default})"
+        )
+        daemon.add_argument(
+            "--check-config", action="store_true", help="read the settings, say if they are right"
+        )
+        daemon.add_argument("--verbose", action="store_true", help="log every step")
+    migrate = commands.add_parser("migrate", help="bring the database to this version's schema")
+    migrate.add_argument("--dsn", required=True, help="PostgreSQL connection string")
+    migrate.add_argument("--verbose", action="store_true", help="log every step")
+    return parser
+
+
+def _serve(config: Path, check: bool) -> int:  # noqa: FBT001 - one table of same-shaped functions
+    from hub import serve
+    from hub.settings import ServeSettings
+
+    chosen = settings.load(config, ServeSettings)
+    if check:
+        serve.check(chosen)
+        return _fine(config)
+    return serve.run(chosen)
+
+
+def _reason(config: Path, check: bool) -> int:  # noqa: FBT001
+    import signal
+    import threading
+
+    from hub.reason import worker
+    from hub.reason.settings import ReasonSettings
+
+    chosen = settings.load(config, ReasonSettings)
+    if check:
+        return _fine(config)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return worker.run(chosen, stop)
+
+
+def _notary(config: Path, check: bool) -> int:  # noqa: FBT001
+    from hub import notary
+    from hub.settings import NotarySettings
+
+    chosen = settings.load(config, NotarySettings)
+    if check:
+        notary.check(chosen)
+        return _fine(config)
+    return notary.run(chosen)
+
+
+def _console(config: Path, check: bool) -> int:  # noqa: FBT001
+    from hub.console import serve
+    from hub.console.settings import ConsoleSettings
+
+    chosen = settings.load(config, ConsoleSettings)
+    return _fine(config) if check else serve.run(chosen)
+
+
+def _migrate(dsn: str) -> int:
+    from hub.persist.migrate import migrate
+
+    applied = migrate(dsn)
+    print(f"applied: {', '.join(applied)}" if applied else "the database is up to date")
+    return 0
+
+
+def _fine(config: Path) -> int:
+    print(f"{config}: the settings are right")
+    return 0
+
+
+_COMMANDS: dict[str, Callable[[Path, bool], int]] = {
+    "serve": _serve,
+    "reason": _reason,
+    "notary": _notary,
+    "console": _console,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

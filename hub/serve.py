@@ -1,0 +1,158 @@
+"""`sentinel-hub serve`: the agents' streams, the pipeline and their wake-ups, in one process."""
+
+import asyncio
+import logging
+import os
+import signal
+import threading
+from datetime import timedelta
+from pathlib import Path
+
+import grpc
+
+from appliance.channel import SERVER_LIMITS, server_credentials
+from appliance.envelope import load_key
+from appliance.errors import LaunchError
+from appliance.wire import sentinel_pb2_grpc
+from hub.dispatch import OrderDesk
+from hub.errors import DatabaseError
+from hub.ingest import Ingest, utc_now
+from hub.nodes import Nodes
+from hub.persist import ingest as storage
+from hub.persist import migrate
+from hub.persist.database import Database
+from hub.persist.listen import Listener
+from hub.persist.status import beat
+from hub.pipeline import Pipeline
+from hub.settings import ServeSettings
+from hub.transport import Transport
+from hub.validate import Gate
+from policy.bundle import SHIPPED_RULES, bundle_or_refusal, parse_bundle, read_folder
+from policy.rules import Bundle
+from policy.worker import GuardedReader
+
+BEAT_S = 5.0
+GRACE_S = 3.0  # for streams to end when we stop
+
+_log = logging.getLogger(__name__)
+
+
+def run(settings: ServeSettings) -> int:
+    """Serve until SIGTERM; 0 when it ended as asked."""
+    with Database(settings.dsn, size=8) as db, GuardedReader() as second:
+        _demand_schema(settings.dsn)
+        gate = Gate(bundle=_policy(settings), second=second)
+        desk = OrderDesk(
+            key=load_key(settings.order_key),
+            vkey=_vkey(settings.audit_vkey),
+            valid_for=timedelta(seconds=settings.order_valid_s),
+            command_timeout_s=settings.command_timeout_s,
+        )
+        pipeline = Pipeline(
+            db=db,
+            gate=gate,
+            desk=desk,
+            mode=settings.mode,
+            answer_within=timedelta(seconds=settings.answer_within_s),
+            report_within=timedelta(seconds=settings.report_within_s),
+        )
+        stop = threading.Event()
+        thread = threading.Thread(target=pipeline.run, args=(stop,), name="pipeline")
+        thread.start()
+        try:
+            return asyncio.run(_serve(settings, db, gate))
+        finally:
+            stop.set()
+            thread.join()
+
+
+def check(settings: ServeSettings) -> None:
+    """Read all that a start would read; raises with the file and what is wrong with it."""
+    server_credentials(settings.identity)
+    load_key(settings.order_key)
+    _vkey(settings.audit_vkey)
+    parse_bundle(read_folder(settings.policy or SHIPPED_RULES))
+
+
+async def _serve(settings: ServeSettings, db: Database, gate: Gate) -> int:
+    nodes = Nodes(db)
+    await asyncio.to_thread(nodes.all_disconnected)
+    ingest = Ingest(lambda batch: storage.store_events(db, batch, now=utc_now()))
+    transport = Transport(ingest=ingest, nodes=nodes, max_in_flight=settings.max_in_flight)
+    server = grpc.aio.server(options=SERVER_LIMITS)
+    sentinel_pb2_grpc.add_HubServicer_to_server(transport, server)  # type: ignore[no-untyped-call]
+    address = f"{settings.bind}:{settings.port}"
+    try:
+        server.add_secure_port(address, server_credentials(settings.identity))
+    except RuntimeError as error:
+        raise LaunchError(f"cannot listen on {address}: is the port taken?") from error
+    await server.start()
+    _log.info("serving agents on %s, policy %s", address, gate.bundle.digest[:16])
+    tasks = [
+        asyncio.create_task(ingest.run()),
+        asyncio.create_task(_orders(db.dsn, transport)),
+        asyncio.create_task(_beat(db, nodes, transport, policy=gate.bundle.digest)),
+    ]
+    await _until_stopped(tasks)
+    await transport.close()
+    await server.stop(GRACE_S)
+    for task in tasks:
+        task.cancel()
+    return 0
+
+
+async def _until_stopped(tasks: list[asyncio.Task[None]]) -> None:
+    """Until SIGTERM or SIGINT; a task that ends by itself is an error and ends us too."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    waiting = asyncio.create_task(stopped.wait())
+    done, _ = await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        task.result()
+
+
+async def _orders(dsn: str, transport: Transport) -> None:
+    """Offer new orders as the database announces them."""
+    listener = Listener(dsn, channels=("sentinel_order",))
+    while True:
+        await asyncio.to_thread(listener.wait, 1.0)
+        try:
+            await transport.offer_orders()
+        except DatabaseError as error:
+            _log.warning("orders wait: %s", error)
+
+
+async def _beat(db: Database, nodes: Nodes, transport: Transport, *, policy: str) -> None:
+    """Say every few seconds that we live, and which nodes do."""
+    instance = f"{os.uname().nodename}:{os.getpid()}"
+    while True:
+        detail = {"nodes": len(transport.connected), "policy": policy}
+        try:
+            await nodes.seen(transport.connected)
+            await asyncio.to_thread(beat, db, part="hub", instance=instance, detail=detail)
+        except DatabaseError as error:
+            _log.warning("heartbeat waits: %s", error)
+        await asyncio.sleep(BEAT_S)
+
+
+def _policy(settings: ServeSettings) -> Bundle:
+    """The policy, or one that refuses everything: a broken file never turns into a yes."""
+    bundle = bundle_or_refusal(read_folder(settings.policy or SHIPPED_RULES))
+    if bundle.refusal:
+        _log.error("%s; every command is refused until it is mended", bundle.refusal)
+    return bundle
+
+
+def _demand_schema(dsn: str) -> None:
+    waiting = migrate.pending(dsn)
+    if waiting:
+        raise DatabaseError(f"the database lacks {', '.join(waiting)}: run `sentinel-hub migrate`")
+
+
+def _vkey(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise LaunchError(f"{path}: cannot read the audit log's key: {error}") from error

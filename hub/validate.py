@@ -1,0 +1,128 @@
+"""Plan and policy → judgement: what an operator will be shown, and whether it may be approved.
+
+Every command and every undo is judged; the plan's ruling is its worst command's. A plan without
+a command that may run goes to a person as manual steps.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from appliance import records
+from appliance.records import JudgedStep, Mode, Plan, Shown, Step
+from hub.persist.incidents import Incident
+from policy.bundle import Bundle
+from policy.evaluate import SecondReader, judge
+from policy.evidence import facts_of
+from policy.facts import Facts
+from policy.verdict import Ruling, Verdict, explain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """The policy in force: the rules and the second reader."""
+
+    bundle: Bundle
+    second: SecondReader
+
+    def judge(self, text: str, facts: Facts) -> Verdict:
+        """One command against the rules."""
+        return judge(text, bundle=self.bundle, facts=facts, second=self.second)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """A judged plan and the reasons of each command, for the verdict panel."""
+
+    shown: Shown
+    verdicts: list[dict[str, Any]]
+
+    @property
+    def may_be_approved(self) -> bool:
+        """Only a plan with commands, each of which is `allow`."""
+        return bool(self.shown.steps) and self.shown.ruling == Ruling.ALLOW.word
+
+
+def judge_plan(
+    incident: Incident, plan: Plan, *, gate: Gate, mode: Mode, not_after: datetime
+) -> Judgement:
+    """Judge every command of a plan on the facts of its own incident."""
+    facts = facts_of(incident.finding)
+    judged = [_judge_step(step, gate=gate, facts=facts) for step in plan.steps]
+    worst = max((verdict.ruling for _, verdict in judged), default=Ruling.REVIEW)
+    shown = Shown(
+        incident_id=incident.incident_id,
+        plan_id=plan.plan_id,
+        node=incident.node,
+        finding_id=incident.finding.finding_id,
+        evidence_digest=incident.evidence_digest,
+        steps=tuple(step for step, _ in judged),
+        ruling=worst.word,
+        policy_digest=gate.bundle.digest,
+        mode=mode,
+        not_after=not_after,
+    )
+    return Judgement(shown=shown, verdicts=[_panel(verdict) for _, verdict in judged])
+
+
+def verdict_entry(judgement: Judgement) -> dict[str, Any]:
+    """The body of the `plan.verdict` entry: every command, its ruling, and the rule that ruled."""
+    shown = judgement.shown
+    return {
+        "plan_id": shown.plan_id,
+        "ruling": shown.ruling,
+        "policy_digest": shown.policy_digest,
+        "shown_digest": records.digest_of(shown),
+        "commands": [
+            {
+                "index": index,
+                "text": step.command,
+                "ruling": step.ruling,
+                "rule": step.rule,
+                "program_digest": step.program_digest,
+            }
+            for index, step in enumerate(shown.steps)
+        ],
+    }
+
+
+def _judge_step(step: Step, *, gate: Gate, facts: Facts) -> tuple[JudgedStep, Verdict]:
+    verdict = gate.judge(step.command, facts)
+    undo = gate.judge(step.undo, facts).ruling.word if step.undo else None
+    first = verdict.reasons[0]
+    judged = JudgedStep(
+        command=step.command,
+        purpose=step.purpose,
+        undo=step.undo,
+        ruling=verdict.ruling.word,
+        rule=first.rule,
+        why=first.message,
+        program_digest=verdict.program.digest if verdict.program else None,
+        undo_ruling=undo,
+    )
+    return judged, verdict
+
+
+def _panel(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "command": verdict.text,
+        "ruling": verdict.ruling.word,
+        "rule": verdict.reasons[0].rule,
+        "why": verdict.reasons[0].message,
+        "effect": verdict.effect,
+        "explain": explain(verdict),
+        "argv": [list(argv) for argv in verdict.program.argvs] if verdict.program else [],
+        "reasons": [
+            {
+                "code": reason.code,
+                "ruling": reason.ruling.word,
+                "rule": reason.rule,
+                "span": list(reason.span),
+                "token": reason.token,
+                "expected": reason.expected,
+                "message": reason.message,
+                "hint": reason.hint,
+            }
+            for reason in verdict.reasons
+        ],
+    }
