@@ -70,3 +70,20 @@ def parse_text(text: str) -> Checkpoint:
     if len(root) != HASH_BYTES or base64.b64encode(root).decode() != encoded:
         raise CheckpointError(f"root: expected base64 of {HASH_BYTES} bytes")
     return Checkpoint(origin=origin, size=int(size), root=root)
+
+
+def split_notes(data: bytes) -> tuple[list[str], int]:
+    """The whole notes of a `.notes` file, and where the bytes after the last one begin.
+
+    Each note is followed by an empty line, so the file is pairs of a text and its signatures.
+    Raises `CheckpointError` when it is not UTF-8.
+    """
+    chunks = data.split(b"\n\n")
+    whole = (len(chunks) - 1) // 2
+    try:
+        notes = [
+            (chunks[2 * n] + b"\n\n" + chunks[2 * n + 1] + b"\n").decode() for n in range(whole)
+        ]
+    except UnicodeDecodeError as error:
+        raise CheckpointError("the kept checkpoints are not text") from error
+    return notes, sum(len(chunk) + 2 for chunk in chunks[: 2 * whole])

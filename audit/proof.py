@@ -20,7 +20,8 @@ from appliance.canonical import MAX_INTEGER
 from audit.checkpoint import Checkpoint, open_checkpoint, parse_text
 from audit.entry import Entry, decode, leaf_hash
 from audit.errors import AuditRefusedError, EntryError, ProofError
-from audit.merkle import HASH_BYTES, Node, prove_inclusion, verify_inclusion as verify_path
+from audit.merkle import HASH_BYTES, Node, prove_inclusion
+from audit.merkle import verify_inclusion as verify_path
 from audit.note import Vkey, parse_vkey
 
 HEADER = "c2sp.org/tlog-proof@v1"

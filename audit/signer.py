@@ -1,4 +1,4 @@
-"""A signer with its key in this process's memory; Vault and hardware implement the same protocol."""
+"""A signer with its key in memory; Vault and hardware implement the same protocol."""
 
 from typing import Self
 
