@@ -290,3 +290,15 @@ LEFT JOIN LATERAL (
     ORDER BY received_at DESC LIMIT 1
 ) report ON true
 WHERE incident.incident_id = %(incident_id)s;
+
+-- all_moves --
+-- The moves that the guard allows
+SELECT before::text, after::text FROM incident_move;
+
+-- force_state --
+-- Set a state without asking; the guard refuses what is not a move (used by tests of the guard)
+UPDATE incident SET state = %(state)s WHERE incident_id = %(incident_id)s;
+
+-- node_one --
+-- What the hub keeps about one node
+SELECT * FROM node WHERE name = %(name)s;

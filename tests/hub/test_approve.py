@@ -1,0 +1,231 @@
+"""Who may say yes, to what, and until when."""
+
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from appliance.records import Mode
+from hub.approve import approve, close, record_manual, reject
+from hub.dispatch import OrderDesk
+from hub.errors import ApprovalError, MoveError, NotaryError
+from hub.persist.database import Database
+from hub.persist.ingest import store_events
+from hub.persist.status import beat
+from hub.pipeline import Pipeline
+from hub.validate import Gate
+from policy.bundle import SHIPPED_RULES, parse_bundle, read_folder
+from policy.evaluate import EchoReader
+from tests.hub.builders import NOW, PID, cleared, outbox, proposed, received, state_of
+
+pytestmark = pytest.mark.postgres
+
+KILL = f"kill -TERM {PID}"
+
+
+@pytest.fixture(scope="module")
+def gate() -> Gate:
+    """The shipped policy; the second reader has its own tests."""
+    return Gate(bundle=parse_bundle(read_folder(SHIPPED_RULES)), second=EchoReader())
+
+
+@pytest.fixture
+def pipeline(database: Database, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
+    """A pipeline whose notary lives."""
+    beat(database, part="notary", instance="n1", detail={})
+    monkeypatch.setattr("hub.persist.status.NOTARY_SILENT", timedelta(days=100_000))
+    monkeypatch.setattr("hub.persist.status.OUTBOX_LATE", timedelta(days=100_000))
+    desk = OrderDesk(
+        key=Ed25519PrivateKey.generate(),
+        vkey="",
+        valid_for=timedelta(minutes=5),
+        command_timeout_s=5,
+    )
+    return Pipeline(
+        db=database,
+        gate=gate,
+        desk=desk,
+        mode=Mode.LIVE,
+        answer_within=timedelta(hours=1),
+        report_within=timedelta(minutes=10),
+    )
+
+
+def _digest(db: Database, incident_id: str) -> str:
+    with db.transaction() as work:
+        row = work.one("lock_judgement", incident_id=incident_id)
+    assert row is not None
+    return str(row["shown_digest"])
+
+
+def _yes(db: Database, incident_id: str, **changes: object) -> None:
+    values = {
+        "incident_id": incident_id,
+        "operator": "operator-1",
+        "role": "operator",
+        "session": "s1",
+        "shown_digest": _digest(db, incident_id),
+        "comment": "",
+        "now": NOW,
+    }
+    approve(db, **{**values, **changes})  # type: ignore[arg-type]
+
+
+def test_a_plan_of_allowed_commands_waits_for_an_answer(
+    database: Database, pipeline: Pipeline
+) -> None:
+    incident_id, _ = proposed(database, KILL)
+    pipeline.turn(NOW)
+    assert state_of(database, incident_id) == "awaiting"
+    _yes(database, incident_id)
+    assert state_of(database, incident_id) == "approved"
+    assert "approval.grant" in [row["type"] for row in outbox(database)]
+
+
+@pytest.mark.parametrize(
+    "commands",
+    [
+        ("rm -rf /",),
+        (KILL, "reboot"),
+        ("frobnicate --all",),
+        (f"kill -TERM {PID + 1}",),
+        (),
+    ],
+)
+def test_a_plan_with_one_command_that_is_not_allowed_goes_to_a_person_and_cannot_be_approved(
+    database: Database, pipeline: Pipeline, commands: tuple[str, ...]
+) -> None:
+    incident_id, _ = proposed(database, *commands)
+    pipeline.turn(NOW)
+    assert state_of(database, incident_id) == "manual"
+    with pytest.raises(MoveError, match="it is manual"):
+        _yes(database, incident_id)
+    assert state_of(database, incident_id) == "manual"
+
+
+def test_an_approval_of_something_else_than_what_is_stored_is_refused(
+    database: Database, pipeline: Pipeline
+) -> None:
+    incident_id, _ = proposed(database, KILL)
+    pipeline.turn(NOW)
+    with pytest.raises(ApprovalError, match="not what is stored"):
+        _yes(database, incident_id, shown_digest="0" * 64)
+    assert state_of(database, incident_id) == "awaiting"
+
+
+def test_a_viewer_cannot_answer(database: Database, pipeline: Pipeline) -> None:
+    incident_id, _ = proposed(database, KILL)
+    pipeline.turn(NOW)
+    with pytest.raises(ApprovalError, match="may look"):
+        _yes(database, incident_id, role="viewer")
+    assert state_of(database, incident_id) == "awaiting"
+
+
+def test_nobody_can_approve_while_the_notary_is_silent(
+    database: Database, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    incident_id, _ = proposed(database, KILL)
+    pipeline.turn(NOW)
+    monkeypatch.setattr("hub.persist.status.NOTARY_SILENT", timedelta(seconds=-(10**9)))
+    with pytest.raises(NotaryError, match="approvals are closed"):
+        _yes(database, incident_id)
+    assert state_of(database, incident_id) == "awaiting"
+
+
+def test_silence_is_never_a_yes(database: Database, pipeline: Pipeline) -> None:
+    incident_id, _ = proposed(database, KILL)
+    pipeline.turn(NOW)
+    late = NOW + timedelta(hours=1, seconds=1)
+    with pytest.raises(ApprovalError, match="expired"):
+        _yes(database, incident_id, now=late)
+    pipeline.turn(late)
+    assert state_of(database, incident_id) == "expired"
+    with pytest.raises(MoveError):
+        _yes(database, incident_id, now=late)
+
+
+def test_an_incident_that_recovers_leaves_the_queue(database: Database, pipeline: Pipeline) -> None:
+    incident_id, one = proposed(database, KILL)
+    pipeline.turn(NOW)
+    store_events(database, [received(cleared(one))], now=NOW)
+    assert state_of(database, incident_id) == "recovered"
+    with pytest.raises(MoveError, match="it is recovered"):
+        _yes(database, incident_id)
+
+
+def _race(*calls: Callable[[], object]) -> list[BaseException | None]:
+    """Run all at once; what each raised."""
+    raised: list[BaseException | None] = [None] * len(calls)
+    start = threading.Barrier(len(calls))
+
+    def run(index: int, call: Callable[[], object]) -> None:
+        start.wait()
+        try:
+            call()
+        except MoveError as error:
+            raised[index] = error
+
+    threads = [threading.Thread(target=run, args=pair) for pair in enumerate(calls)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return raised
+
+
+def test_of_two_operators_who_approve_and_reject_at_once_exactly_one_wins(
+    database: Database, pipeline: Pipeline
+) -> None:
+    for _ in range(5):
+        incident_id, _ = proposed(database, KILL)
+        pipeline.turn(NOW)
+        digest = _digest(database, incident_id)
+        raised = _race(
+            lambda incident_id=incident_id: _yes(database, incident_id),  # type: ignore[misc]
+            lambda incident_id=incident_id, digest=digest: reject(  # type: ignore[misc]
+                database,
+                incident_id=incident_id,
+                operator="operator-2",
+                role="operator",
+                session="s2",
+                shown_digest=digest,
+                comment="no",
+                now=NOW,
+            ),
+        )
+        assert sum(error is None for error in raised) == 1
+        expected = "approved" if raised[0] is None else "rejected"
+        assert state_of(database, incident_id) == expected
+
+
+def test_of_two_approvals_exactly_one_counts(database: Database, pipeline: Pipeline) -> None:
+    incident_id, _ = proposed(database, KILL)
+    pipeline.turn(NOW)
+    raised = _race(*[lambda: _yes(database, incident_id)] * 4)
+    assert sum(error is None for error in raised) == 1
+    assert [row["type"] for row in outbox(database)].count("approval.grant") == 1
+
+
+def test_closing_by_hand_needs_a_note_and_manual_steps_are_recorded(
+    database: Database, pipeline: Pipeline
+) -> None:
+    incident_id, _ = proposed(database, "reboot")
+    pipeline.turn(NOW)
+    who = {"operator": "operator-1", "role": "operator", "session": "s1"}
+    record_manual(
+        database, incident_id=incident_id, command="reboot", result="done", now=NOW, **who
+    )
+    with pytest.raises(ApprovalError, match="note"):
+        close(database, incident_id=incident_id, note=" ", now=NOW, **who)
+    close(database, incident_id=incident_id, note="rebooted", now=NOW, **who)
+    assert state_of(database, incident_id) == "closed"
+    types = [row["type"] for row in outbox(database)]
+    assert types.count("manual.step") == 1
+    assert types[-1] == "incident.close"
+
+
+def test_the_shipped_policy_is_the_one_in_the_repository(repository: Path) -> None:
+    assert repository / "policy" / "rules.d" == SHIPPED_RULES
