@@ -225,10 +225,6 @@ SELECT (SELECT max(size) FROM audit_checkpoint) AS size,
 SELECT outbox_id, entry_id, at, type, actor, incident, outcome, body
 FROM audit_outbox ORDER BY outbox_id LIMIT %(limit)s;
 
--- indexed_entries --
--- Which of these ids the index already has
-SELECT entry_id, seq FROM audit_entry WHERE entry_id = ANY (%(entry_ids)s::uuid[]);
-
 -- index_entry --
 -- Index one entry of the log; twice is once
 INSERT INTO audit_entry (seq, entry_id, ts, type, actor, incident, inc_seq, leaf_hash, line)
@@ -259,10 +255,6 @@ SELECT count(*) AS inc_seq FROM audit_entry WHERE incident = %(incident)s;
 -- leaf_hashes --
 -- The leaf hashes of a range of entries, in order
 SELECT leaf_hash FROM audit_entry WHERE seq >= %(first)s AND seq < %(end)s ORDER BY seq;
-
--- notary_lock --
--- One notary at a time: a session lock that ends with its connection
-SELECT pg_try_advisory_lock(73656) AS taken;
 
 -- history_since --
 -- What happened to incidents after a line that was already read
@@ -302,3 +294,8 @@ UPDATE incident SET state = %(state)s WHERE incident_id = %(incident_id)s;
 -- node_one --
 -- What the hub keeps about one node
 SELECT * FROM node WHERE name = %(name)s;
+
+-- entries_with_this --
+-- How many log entries an incident has, with the one that is about to be offered
+SELECT (SELECT count(*) FROM audit_entry WHERE incident = %(incident)s)
+     + (SELECT count(*) FROM audit_outbox WHERE incident = %(incident)s) + 1 AS entries;

@@ -1,0 +1,245 @@
+"""The only writer of the audit log, and the only process that holds its key.
+
+Takes outbox rows in order and, for each group: writes their lines and syncs, signs a checkpoint
+and keeps it, indexes them in PostgreSQL and lets the rows go. What a crash leaves between these
+is told in `hub/segments.py`; the rows stay in the outbox until they are indexed, and an id that
+is in the log already is not written again, so every crash is answered by doing the same again.
+"""
+
+import hashlib
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+from appliance import records
+from appliance.errors import SettingsError
+from appliance.ids import uuid7
+from audit.entry import Actor, EntryDraft
+from audit.errors import EntryError, VkeyError
+from audit.signer import LocalSigner
+from hub.errors import DatabaseError
+from hub.persist import log_index
+from hub.persist.database import Database
+from hub.persist.listen import Listener
+from hub.persist.log_index import NotaryLock
+from hub.persist.status import beat
+from hub.segments import NOTARY, Appended, IndexedState, SegmentLog
+from hub.settings import NotarySettings
+
+BEAT_S = 5.0
+LOOK_AGAIN_S = 1.0  # a notification may be lost; no entry waits longer than this
+RETRY_S = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+def run(settings: NotarySettings) -> int:
+    """Write the log until SIGTERM; 0 when it ended as asked."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    signer = _signer(settings)
+    with Database(settings.dsn, size=2) as db, _one_at_a_time(settings, stop) as lock:
+        if lock is None:
+            return 0
+        log = _open(settings, db, signer)
+        try:
+            Notary(db=db, log=log, lock=lock, settings=settings).run(stop)
+        finally:
+            log.close()
+    return 0
+
+
+def check(settings: NotarySettings) -> None:
+    """Read the key; raises with what is wrong with it."""
+    _signer(settings)
+
+
+@dataclass(slots=True, kw_only=True)
+class Notary:
+    """Moves what waits in the outbox into the log."""
+
+    db: Database
+    log: SegmentLog
+    lock: NotaryLock
+    settings: NotarySettings
+    _last_entry: float = field(default_factory=time.monotonic)
+    _last_beat: float = -BEAT_S
+
+    def run(self, stop: threading.Event) -> None:
+        """Turn until told to stop. A disk that fails raises and ends the process: fail closed."""
+        listener = Listener(self.db.dsn, channels=("sentinel_outbox",))
+        complained = False
+        while not stop.is_set():
+            try:
+                busy = self.turn()
+                complained = False
+            except DatabaseError as error:
+                if not complained:
+                    _log.error("the log waits: %s", error)
+                    complained = True
+                stop.wait(RETRY_S)
+                continue
+            if not busy:
+                listener.wait(LOOK_AGAIN_S)
+        listener.close()
+
+    def turn(self) -> bool:
+        """Write and index one group; whether there was one."""
+        self._beat()
+        self._index_the_rest()
+        rows = log_index.waiting(self.db, most=self.settings.group)
+        drafts = [_draft(row) for row in rows]
+        if not drafts and time.monotonic() - self._last_entry >= self.settings.idle_checkpoint_s:
+            drafts = [_time_status()]
+        if not drafts:
+            return False
+        appended = self._append(drafts)
+        # From here on the lines are on disk: a restart signs and indexes them, and finds the same
+        # rows in the outbox, whose ids it knows.
+        self.log.checkpoint()
+        # From here on the entries count: signed, and kept. A restart indexes them.
+        self._index(appended)
+        self._last_entry = time.monotonic()
+        return bool(rows)
+
+    def _append(self, drafts: Sequence[EntryDraft]) -> list[Appended]:
+        """Append a group; a row that has no line is written as a note of that, by its id."""
+        try:
+            return self.log.append(drafts)
+        except EntryError:
+            return [made for draft in drafts for made in self._append_one(draft)]
+
+    def _append_one(self, draft: EntryDraft) -> list[Appended]:
+        try:
+            return self.log.append([draft])
+        except EntryError as error:
+            _log.error("entry %s of type %s has no line: %s", draft.id, draft.type, error)
+            return self.log.append([_without_body(draft, error)])
+
+    def _index_the_rest(self) -> None:
+        """What an earlier crash or a lost connection left unindexed."""
+        rest = self.log.unindexed()
+        while group := list(islice(rest, self.settings.group)):
+            self._index(group)
+
+    def _index(self, appended: Sequence[Appended]) -> None:
+        signed = self.log.signed
+        if signed is None:
+            raise DatabaseError("there is no checkpoint to index")
+        log_index.index(
+            self.db,
+            [_index_row(made) for made in appended],
+            size=signed.size,
+            root=signed.root.hex(),
+            note=self.log.note,
+            signed_at=datetime.now(UTC),
+        )
+        self.log.indexed_to(max(made.seq for made in appended) + 1)
+
+    def _beat(self) -> None:
+        now = time.monotonic()
+        if now - self._last_beat < BEAT_S:
+            return
+        self._last_beat = now
+        if not self.lock.held:
+            self.lock.close()
+            self.lock = NotaryLock(self.db.dsn)
+        instance = f"{os.uname().nodename}:{os.getpid()}"
+        beat(self.db, part="notary", instance=instance, detail={"size": self.log.size})
+
+
+def _open(settings: NotarySettings, db: Database, signer: LocalSigner) -> SegmentLog:
+    indexed = log_index.how_far(db)
+    same = indexed.checkpoint_size == indexed.size
+    log = SegmentLog.open(
+        settings.folder,
+        origin=settings.origin,
+        signer=signer,
+        indexed=IndexedState(
+            size=indexed.size, root=indexed.checkpoint_root if same and indexed.size else None
+        ),
+        next_inc_seq=lambda incident: log_index.next_inc_seq(db, incident),
+    )
+    _log.info("log %s has %d entries, %d indexed", settings.origin, log.size, indexed.size)
+    return log
+
+
+@contextmanager
+def _one_at_a_time(settings: NotarySettings, stop: threading.Event) -> Iterator[NotaryLock | None]:
+    """The notary's lock, as soon as PostgreSQL is there; None when told to stop before."""
+    lock, complained = None, False
+    while lock is None and not stop.is_set():
+        try:
+            lock = NotaryLock(settings.dsn)
+        except DatabaseError as error:
+            if not complained:
+                _log.warning("waiting: %s", error)
+                complained = True
+            stop.wait(RETRY_S)
+    try:
+        yield lock
+    finally:
+        if lock is not None:
+            lock.close()
+
+
+def _signer(settings: NotarySettings) -> LocalSigner:
+    try:
+        return LocalSigner.from_pem(settings.origin, settings.key.read_bytes())
+    except (OSError, VkeyError) as error:
+        raise SettingsError(f"{settings.key}: cannot use the log's key: {error}") from error
+
+
+def _draft(row: dict[str, Any]) -> EntryDraft:
+    return EntryDraft(
+        id=str(row["entry_id"]),
+        at=row["at"].astimezone(UTC),
+        type=row["type"],
+        actor=records.from_builtins(row["actor"], Actor),
+        body=row["body"],
+        incident=str(row["incident"]) if row["incident"] else None,
+        outcome=row["outcome"],
+    )
+
+
+def _without_body(draft: EntryDraft, error: EntryError) -> EntryDraft:
+    digest = hashlib.sha256(records.to_json(draft.body)).hexdigest()
+    return EntryDraft(
+        id=draft.id,
+        at=draft.at,
+        type="redaction",
+        actor=NOTARY,
+        incident=draft.incident,
+        body={"entry_type": draft.type[:100], "reason": str(error)[:500], "body_sha256": digest},
+    )
+
+
+def _time_status() -> EntryDraft:
+    """An entry that says only when, so that silence is evidence."""
+    now = datetime.now(UTC)
+    body = {"monotonic_ms": time.monotonic_ns() // 1_000_000}
+    return EntryDraft(id=uuid7(), at=now, type="time.status", actor=NOTARY, body=body)
+
+
+def _index_row(made: Appended) -> dict[str, Any]:
+    entry = made.entry
+    return {
+        "seq": entry.seq,
+        "entry_id": entry.id,
+        "ts": entry.ts,
+        "type": entry.type,
+        "actor": f"{entry.actor.kind} {entry.actor.id}",
+        "incident": entry.incident,
+        "inc_seq": entry.inc_seq,
+        "leaf_hash": made.leaf_hash,
+        "line": made.line.decode(),
+    }
