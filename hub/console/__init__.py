@@ -1,0 +1,1 @@
+"""Where a person looks, decides and is held to it: the operator's web console."""

@@ -1,0 +1,146 @@
+"""One incident as its page shows it: stored JSON read into records, commands beside verdicts."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from appliance import records
+from appliance.lifecycle import MOVES, State
+from appliance.records import (
+    Finding,
+    JudgedStep,
+    MetricEvidence,
+    Mode,
+    Plan,
+    Report,
+    Shown,
+)
+from hub.console.chart import Chart, chart_of
+from hub.console.evidence import Line, line_of
+from hub.console.words import NEXT
+from hub.persist.status import LogState
+from hub.persist.views import Details, Row
+
+MANUAL_IN = frozenset(State) - {
+    State.AWAITING,
+    State.APPROVED,
+    State.DISPATCHED,
+    State.RESOLVED,
+    State.CLOSED,
+}
+"""States in which the page offers to record what a person did."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A command of the plan with everything the policy said about it."""
+
+    number: int
+    step: JudgedStep
+    reasons: list[dict[str, Any]]
+    explain: str
+    argv: list[list[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """An incident, read."""
+
+    row: Row
+    state: State
+    finding: Finding
+    plan: Plan | None
+    shown: Shown | None
+    commands: list[Command]
+    charts: list[Chart]
+    evidence: list[Line]
+    reports: list[Report]
+    history: list[Row]
+    audit: list[Row]
+
+    @property
+    def incident_id(self) -> str:
+        """Its id as text."""
+        return str(self.row["incident_id"])
+
+    @property
+    def next(self) -> str:
+        """What happens now, in a sentence."""
+        return NEXT[self.state]
+
+    @property
+    def dry_run(self) -> bool | None:
+        """Whether the plan would only be rehearsed; None without a judged plan."""
+        return None if self.shown is None else self.shown.mode is Mode.DRY_RUN
+
+    @property
+    def may_close(self) -> bool:
+        """Whether a person may end it now."""
+        return State.CLOSED in MOVES[self.state]
+
+    @property
+    def may_record(self) -> bool:
+        """Whether the page offers to record a manual step."""
+        return self.state in MANUAL_IN
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What the ranking calls each piece of evidence."""
+        return {item.evidence_id: item.label for item in self.plan.candidates} if self.plan else {}
+
+    def obstacle(self, log: LogState, role: str, now: datetime) -> str | None:
+        """Why this plan cannot be approved, or None when it can.
+
+        `hub.approve` decides; this only spares people a button that would refuse.
+        """
+        if self.state is not State.AWAITING or self.shown is None:
+            return self.next
+        if self.shown.ruling != "allow":
+            return (
+                f"The policy's ruling on this plan is “{self.shown.ruling}”. Only a plan whose"
+                " every command is “allow” can be approved; the reasons stand beside the commands."
+            )
+        if self.shown.not_after <= now:
+            return "This plan has expired; nothing was approved."
+        if log.trouble is not None:
+            return f"Approvals are closed: {log.trouble}. Without a record nothing may run."
+        if role == "viewer":
+            return "Your role, viewer, may look and not answer."
+        return None
+
+
+def case_of(details: Details) -> Case:
+    """Read what the database holds about an incident."""
+    row = details.row
+    finding = records.from_builtins(row["finding"], Finding)
+    shown = records.from_builtins(row["shown"], Shown) if row["shown"] else None
+    return Case(
+        row=row,
+        state=State(row["state"]),
+        finding=finding,
+        plan=records.from_builtins(row["plan"], Plan) if row["plan"] else None,
+        shown=shown,
+        commands=_commands(shown, row["verdicts"] or []),
+        evidence=[line_of(item) for item in finding.evidence],
+        charts=[chart_of(item) for item in finding.evidence if isinstance(item, MetricEvidence)],
+        reports=[records.from_builtins(item["body"], Report) for item in details.reports],
+        history=details.history,
+        audit=details.audit,
+    )
+
+
+def _commands(shown: Shown | None, verdicts: list[dict[str, Any]]) -> list[Command]:
+    """What was shown and is bound by the digest, with the verdicts' longer reasons beside it."""
+    if shown is None:
+        return []
+    padded = [*verdicts, *({} for _ in shown.steps)]
+    return [
+        Command(
+            number=number,
+            step=step,
+            reasons=list(verdict.get("reasons") or []),
+            explain=str(verdict.get("explain") or ""),
+            argv=[[str(word) for word in words] for words in verdict.get("argv") or []],
+        )
+        for number, (step, verdict) in enumerate(zip(shown.steps, padded, strict=False), start=1)
+    ]

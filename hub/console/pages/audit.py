@@ -1,0 +1,30 @@
+"""The newest audit entries; the log's files are the record, this is a window on their index."""
+
+from flask import Blueprint
+from flask.typing import ResponseReturnValue
+
+from appliance.ids import is_uuid
+from hub.console import forms
+from hub.console.access import database, needs, settings
+from hub.console.live import page
+from hub.persist import views
+from hub.persist.views import AuditFilter
+
+pages = Blueprint("audit", __name__)
+
+
+@pages.get("/audit")
+@needs()
+def show() -> ResponseReturnValue:
+    """A page of entries and the current checkpoint."""
+    incident = forms.asked("incident")
+    wanted = AuditFilter(
+        incident=incident if is_uuid(incident) else "",
+        type=forms.asked("type", most=64),
+        text=forms.asked("text"),
+        page=forms.number("page"),
+    )
+    found, types, checkpoint = views.audit(database(), wanted, size=settings().page_rows)
+    return page(
+        "audit.html", "entries", found=found, wanted=wanted, types=types, checkpoint=checkpoint
+    )

@@ -1,0 +1,101 @@
+"""Serve the console over TLS with gunicorn: one process, some threads, a graceful end."""
+
+import logging
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+from flask import Flask
+from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
+
+from appliance.errors import SettingsError
+from hub.console.app import create_app, session_key
+from hub.console.settings import ConsoleSettings
+
+_log = logging.getLogger(__name__)
+_GRACE_S = 10  # requests under way at the end may take so long
+
+
+def check(settings: ConsoleSettings) -> None:
+    """Whether it could start: certificate, key and session key can be read and fit."""
+    _tls(settings)
+    session_key(settings.session_key)
+
+
+def run(settings: ConsoleSettings) -> int:
+    """Serve until a signal ends it; the exit status."""
+    check(settings)
+    _log.info("console on https://%s:%d", settings.bind, settings.port)
+    try:
+        _Gunicorn(settings).run()
+    except SystemExit as leaving:
+        return int(leaving.code or 0)
+    return 0
+
+
+def _tls(settings: ConsoleSettings) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(settings.certificate, settings.key)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(
+            f"certificate and key: {settings.certificate}, {settings.key}: {error}"
+        ) from error
+    return context
+
+
+class _Journal(Logger):  # type: ignore[misc] # gunicorn has no types
+    """gunicorn's own messages as lines of this program's log; no access log, links are secret."""
+
+    def setup(self, cfg: Any) -> None:
+        self.cfg = cfg
+        self.error_log.propagate = True
+        self.error_log.setLevel(logging.INFO)
+        self._access_log_enabled = False
+
+    def access(self, *_: Any) -> None:
+        """Addresses hold one-time tokens; they are not logged."""
+
+    def reopen_files(self) -> None:
+        """There are no files."""
+
+    def close_on_exec(self) -> None:
+        """There are no files."""
+
+
+class _Gunicorn(BaseApplication):  # type: ignore[misc] # gunicorn has no types
+    """gunicorn without its command line and configuration file."""
+
+    def __init__(self, settings: ConsoleSettings) -> None:
+        self._settings = settings
+        super().__init__()
+
+    def load_config(self) -> None:
+        settings = self._settings
+        for key, value in {
+            "bind": [f"{settings.bind}:{settings.port}"],
+            "worker_class": "gthread",
+            "workers": 1,
+            "threads": settings.threads,
+            "worker_tmp_dir": "/dev/shm",  # noqa: S108 - gunicorn's heartbeat file, unlinked at once
+            "graceful_timeout": _GRACE_S,
+            "keepalive": 15,
+            "limit_request_line": 4094,
+            "certfile": str(settings.certificate),
+            "keyfile": str(settings.key),
+            "ssl_context": self._context,
+            "logger_class": _Journal,
+            "proc_name": "sentinel-console",
+            "control_socket_disable": True,
+            "forwarded_allow_ips": "",
+        }.items():
+            self.cfg.set(key, value)
+
+    def load(self) -> Flask:
+        """In the worker, after the fork: database connections must not be shared with it."""
+        return create_app(self._settings)
+
+    def _context(self, _config: Any, _default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+        return _tls(self._settings)

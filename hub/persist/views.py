@@ -1,0 +1,181 @@
+"""What the console shows, read in one transaction a page; nothing here changes anything."""
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from appliance.lifecycle import FINAL, NEEDS_A_PERSON, State
+from hub.persist.database import Database, Work
+from hub.persist.status import NOTARY_SILENT as SILENT
+from hub.persist.status import LogState, log_state
+
+Row = dict[str, Any]
+
+SORTS = ("attention", "newest", "oldest", "severity", "node", "state")
+GROUPS: dict[str, frozenset[State]] = {
+    "needs": NEEDS_A_PERSON,
+    "active": frozenset(State) - FINAL,
+    "over": FINAL,
+}
+"""Names for sets of states, as the state filter offers them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Which incidents to list; empty means any."""
+
+    state: str = ""  # a state, or a key of GROUPS
+    node: str = ""
+    condition: str = ""
+    severity: str = ""
+    text: str = ""
+    sort: str = "attention"
+    page: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditFilter:
+    """Which audit entries to list; empty means any."""
+
+    incident: str = ""
+    type: str = ""
+    text: str = ""
+    page: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Some rows of a longer list."""
+
+    rows: list[Row]
+    total: int
+    number: int
+    size: int
+
+    @property
+    def pages(self) -> int:
+        """How many pages there are, at least one."""
+        return max(1, -(-self.total // self.size))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Details:
+    """All there is to show of one incident."""
+
+    row: Row  # the incident with its plan, judgement and approval, where it has them
+    history: list[Row]
+    reports: list[Row]
+    audit: list[Row]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strip:
+    """What every page says at its top: who is alive, what waits, whether the log is written."""
+
+    parts: list[Row]
+    log: LogState
+    counts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def needs(self) -> int:
+        """How many incidents wait for a person."""
+        return sum(self.counts.get(state, 0) for state in NEEDS_A_PERSON)
+
+
+def incidents(db: Database, wanted: Filter, *, size: int) -> Page:
+    """A page of incidents."""
+    states = GROUPS.get(wanted.state) or ({State(wanted.state)} if wanted.state else None)
+    number = max(1, wanted.page)
+    with db.transaction() as work:
+        rows = work.all(
+            "view_incidents",
+            states=None if states is None else sorted(states),
+            node=wanted.node,
+            condition=wanted.condition,
+            severity=wanted.severity,
+            text=wanted.text,
+            sort=wanted.sort,
+            needs=sorted(NEEDS_A_PERSON),
+            final=sorted(FINAL),
+            limit=size,
+            offset=(number - 1) * size,
+        )
+    return Page(rows=rows, total=rows[0]["total"] if rows else 0, number=number, size=size)
+
+
+def incident(db: Database, incident_id: str) -> Details | None:
+    """One incident, or None when there is none."""
+    with db.transaction() as work:
+        row = work.one("view_incident", incident_id=incident_id)
+        if row is None:
+            return None
+        return Details(
+            row=row,
+            history=work.all("view_history", incident_id=incident_id),
+            reports=work.all("view_reports", incident_id=incident_id),
+            audit=_read(work.all("view_incident_audit", incident_id=incident_id)),
+        )
+
+
+def audit(db: Database, wanted: AuditFilter, *, size: int) -> tuple[Page, list[str], Row | None]:
+    """A page of audit entries, the types there are, and the newest checkpoint."""
+    number = max(1, wanted.page)
+    with db.transaction() as work:
+        rows = work.all(
+            "view_audit",
+            incident=wanted.incident,
+            type=wanted.type,
+            text=wanted.text,
+            limit=size,
+            offset=(number - 1) * size,
+        )
+        types = [row["type"] for row in work.all("view_audit_types")]
+        checkpoint = work.one("view_checkpoint")
+    total = rows[0]["total"] if rows else 0
+    return Page(rows=_read(rows), total=total, number=number, size=size), types, checkpoint
+
+
+def nodes(db: Database) -> list[Row]:
+    """All nodes by name."""
+    with db.transaction() as work:
+        return work.all("view_nodes", final=sorted(FINAL))
+
+
+def node_names(db: Database) -> list[str]:
+    """The names of all nodes."""
+    with db.transaction() as work:
+        return [row["name"] for row in work.all("view_node_names")]
+
+
+def strip(db: Database, *, now: datetime) -> Strip:
+    """Who is alive and what waits."""
+    with db.transaction() as work:
+        parts = work.all("view_heartbeats")
+        log, counts = log_state(work, now=now), _counts(work)
+    for part in parts:
+        part["alive"] = now - part["at"] <= SILENT
+    return Strip(parts=parts, log=log, counts=counts)
+
+
+def outbox(db: Database) -> Row:
+    """How many entries wait for the notary, and since when."""
+    with db.transaction() as work:
+        return work.one("view_outbox") or {"waiting": 0, "oldest": None}
+
+
+def answers(db: Database) -> bool:
+    """Whether the database answers; raises `DatabaseError` when it does not."""
+    with db.transaction() as work:
+        return work.one("view_outbox") is not None
+
+
+def _counts(work: Work) -> dict[str, int]:
+    return {row["state"]: row["count"] for row in work.all("view_counts")}
+
+
+def _read(rows: list[Row]) -> list[Row]:
+    """Audit rows with their line read as `entry`; the line itself stays what was signed."""
+    for row in rows:
+        row["entry"] = json.loads(row["line"])
+    return rows

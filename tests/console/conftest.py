@@ -1,0 +1,104 @@
+"""A console on a fresh database, spoken to over HTTP as browsers and scripts do."""
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from hub.console.app import create_app
+from hub.console.settings import ConsoleSettings
+from hub.persist import operators
+from hub.persist.database import Database
+from hub.persist.outbox import actor
+from tests.console import seed
+
+PASSWORD = "correct-horse-battery"
+ROOT = actor("operator", "setup")
+_CSRF = re.compile(r'name="csrf_token" value="([^"]+)"')
+
+
+class Browser:
+    """A client that keeps cookies and copies form tokens as a browser does."""
+
+    def __init__(self, app: Flask) -> None:
+        self.client: FlaskClient = app.test_client()
+
+    def get(self, path: str, **more) -> TestResponse:
+        return self.client.get(path, base_url="https://localhost", **more)
+
+    def post(self, path: str, data: dict[str, str] | None = None, *, page: str) -> TestResponse:
+        """Send a form that stands on a page."""
+        found = _CSRF.search(self.get(page).text)
+        assert found, f"no form on {page}"
+        return self.raw_post(path, {"csrf_token": found[1], **(data or {})})
+
+    def raw_post(self, path: str, data: dict[str, str], **more) -> TestResponse:
+        return self.client.post(path, data=data, base_url="https://localhost", **more)
+
+    def sign_in(self, name: str, password: str = PASSWORD) -> TestResponse:
+        return self.post("/sign-in", {"name": name, "password": password}, page="/sign-in")
+
+
+@pytest.fixture
+def settings(dsn: str, tmp_path: Path) -> ConsoleSettings:
+    return ConsoleSettings(
+        dsn=dsn,
+        certificate=tmp_path / "tls.crt",
+        key=tmp_path / "tls.key",
+        session_key=tmp_path / "session.key",
+        database_connections=2,
+        refresh_s=1,
+    )
+
+
+@pytest.fixture
+def people(database: Database) -> None:
+    """One of each role: viewer-1, operator-1, operator-2, admin-1."""
+    hashed = _hash()
+    moment = datetime.now(UTC)
+    for name in ("viewer-1", "operator-1", "operator-2", "admin-1"):
+        operators.add(database, name=name, role=name.split("-")[0], by=ROOT, now=moment)
+        with database.transaction() as work:
+            work.run("operator_set_password", name=name, password_hash=hashed)
+
+
+@pytest.fixture
+def app(settings: ConsoleSettings, people: None, database: Database) -> Iterator[Flask]:
+    seed.node(database)
+    seed.alive(database)
+    app = create_app(settings)
+    app.testing = False
+    yield app
+    app.extensions["database"].close()
+
+
+@pytest.fixture
+def browser(app: Flask) -> Browser:
+    return Browser(app)
+
+
+@pytest.fixture
+def signed_in(app: Flask) -> Callable[[str], Browser]:
+    """A browser that is signed in already."""
+
+    def make(name: str) -> Browser:
+        made = Browser(app)
+        assert made.sign_in(name).status_code == 303
+        return made
+
+    return make
+
+
+_HASHES: list[str] = []
+
+
+def _hash() -> str:
+    """Hashing is slow on purpose; once is enough for all tests."""
+    if not _HASHES:
+        _HASHES.append(operators.hash_password(PASSWORD))
+    return _HASHES[0]
