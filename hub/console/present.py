@@ -102,7 +102,7 @@ def amount(value: float, unit: str = "bytes") -> str:
 def digest(text: str | None) -> Markup:
     """The beginning of a digest, with the whole of it at hand."""
     if not text:
-        return Markup("–")
+        return Markup("none")
     return Markup('<code class="digest" title="{}">{}…</code>').format(text, text[:12])
 
 
@@ -115,7 +115,7 @@ def badge(look: Badge) -> Markup:
 
 def _bytes(value: float) -> str:
     size, unit = float(value), "B"
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):  # noqa: B007 - the unit reached is used
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
         if abs(size) < _KIB or unit == "TiB":
             break
         size /= _KIB

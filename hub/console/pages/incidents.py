@@ -1,6 +1,6 @@
 """The list of incidents: what needs a person first; every filter is part of the address."""
 
-from flask import Blueprint, redirect, request, url_for
+from flask import Blueprint, redirect, url_for
 from flask.typing import ResponseReturnValue
 
 from appliance.lifecycle import State
@@ -40,9 +40,7 @@ def show() -> ResponseReturnValue:
         "rows",
         found=found,
         wanted=wanted,
-        filtered=any(
-            request.args.get(key) for key in ("state", "node", "condition", "severity", "text")
-        ),
+        filtered=wanted != Filter(sort=wanted.sort),
         node_names=names,
         states=list(State),
         groups=GROUPS,

@@ -49,17 +49,14 @@ def once() -> ResponseReturnValue:
 def sign_in_once() -> ResponseReturnValue:
     """Use the link up, and set a new password where one was typed."""
     token = request.form.get("token", "")[:200]
-    password, again = request.form.get("password", ""), request.form.get("password_again", "")
     try:
-        if password != again:
-            raise OperatorError("the two passwords differ")
         new = operators.sign_in_once(
             database(),
             token=token,
             address=_address(),
             rules=settings().rules,
             now=now(),
-            new_password=password or None,
+            new_password=_new_password() or None,
         )
     except OperatorError as error:
         return render_template("once.html", token=token, error=str(error)), HTTPStatus.BAD_REQUEST
@@ -85,14 +82,11 @@ def account() -> ResponseReturnValue:
 @needs()
 def change_password() -> ResponseReturnValue:
     """Set one's own password; every session of this operator ends, then a new one begins."""
-    password = request.form.get("password", "")
-    if password != request.form.get("password_again", ""):
-        raise OperatorError("the two passwords differ")
     token = operators.change_password(
         database(),
         name=who().name,
         old=request.form.get("old_password", ""),
-        new=password,
+        new=_new_password(),
         address=_address(),
         rules=settings().rules,
         now=now(),
@@ -105,6 +99,13 @@ def change_password() -> ResponseReturnValue:
 def _form(*, onward: str, error: str = "", name: str = "") -> ResponseReturnValue:
     status = HTTPStatus.UNAUTHORIZED if error else HTTPStatus.OK
     return render_template("sign_in.html", onward=onward, error=error, name=name), status
+
+
+def _new_password() -> str:
+    typed = request.form.get("password", "")
+    if typed != request.form.get("password_again", ""):
+        raise OperatorError("the two passwords differ")
+    return typed
 
 
 def _address() -> str:
