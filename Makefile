@@ -20,3 +20,33 @@ $(READY): pyproject.toml
 
 wire: $(READY) ## generate the code of the wire contract
 	$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. --grpc_python_out=. appliance/wire/sentinel.proto
+
+demo: $(READY) ## the whole appliance on this machine, with a real fault; Ctrl-C ends it
+	$(BIN)/sentinel demo
+
+check: $(READY) ## lint, types, import rules and unit tests; fast, works offline
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/pytest -q -n 2 -m 'not postgres and not vault and not llm and not browser and not journey'
+
+test: $(READY) wire-is-current ## everything, on real parts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m tests.browser
+	$(BIN)/pytest -q -n 2 --dist loadfile
+
+bench: $(READY) ## measure speed, each figure beside the machine's limit
+	$(BIN)/python -m tests.bench
+
+wire-is-current: $(READY)
+	@rm -rf build/wire && mkdir -p build/wire
+	@$(BIN)/python -m grpc_tools.protoc -I . --python_out=build/wire --pyi_out=build/wire --grpc_python_out=build/wire appliance/wire/sentinel.proto
+	@for file in build/wire/appliance/wire/*; do \
+	  cmp $$file appliance/wire/$$(basename $$file) || { echo "the generated code is not current: run make wire"; exit 1; }; done
+
+clean: ## remove what was made, but not .venv
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

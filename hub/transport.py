@@ -28,6 +28,7 @@ from hub.persist.ingest import Received
 
 PROTOCOL = 1
 HELLO_WITHIN_S = 10.0
+CLOSE_WITHIN_S = 3.0
 
 _log = logging.getLogger(__name__)
 
@@ -94,9 +95,13 @@ class Transport:
                 _log.info("order offered node=%s order=%s", order.node, order.order_id)
 
     async def close(self) -> None:
-        """End every stream."""
+        """End every stream, and wait a moment until their nodes are marked as gone."""
         for stream in self._streams.values():
             stream.end()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_WITHIN_S):
+                while self._streams:
+                    await asyncio.sleep(0.01)
 
     async def _greet(self, messages: AsyncIterator[pb.FromAgent], stream: Stream) -> None:
         try:
