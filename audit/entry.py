@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
+import orjson
 
 from appliance import canonical
 from appliance.errors import CanonicalError
@@ -117,14 +118,18 @@ _ENCODER = msgspec.json.Encoder(order="sorted")
 def encode(entry: Entry) -> bytes:
     """The canonical line, without newline. Raises `EntryError` when there is none.
 
-    The line is read back before it is returned: what the writer lets through, the reader accepts.
+    The line is read back before it is returned, and a second encoder has to agree on its bytes:
+    what the writer lets through, every reader accepts.
     """
     try:
-        line = canonical.encode(msgspec.to_builtins(entry))
-    except (CanonicalError, TypeError) as error:
+        line = _ENCODER.encode(entry)
+        if decode(line) != entry:  # not always wrong: a tuple reads back as a list
+            canonical.encode(entry.body)
+        again = orjson.dumps(orjson.loads(line), option=orjson.OPT_SORT_KEYS)
+    except (CanonicalError, EntryError, TypeError, ValueError, RecursionError) as error:
         raise EntryError(f"entry {entry.id}: {error}") from error
-    if decode(line) != entry:
-        raise EntryError(f"entry {entry.id}: reads back as something else")
+    if again != line:
+        raise EntryError(f"entry {entry.id}: two encoders disagree on its bytes")
     return line
 
 

@@ -1,0 +1,294 @@
+"""`sentinel-audit`: check a log folder offline, look into it, take out a proof.
+
+The only module of this package that opens files. Exit status: 0 valid, 1 tampered, 2 incomplete
+or unknown, 3 the command was not understood.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import NoReturn
+
+import msgspec
+
+from appliance.errors import SentinelError
+from audit import proof
+from audit.checkpoint import open_checkpoint, split_notes
+from audit.entry import MAX_LINE_BYTES, Entry, decode, leaf_hash
+from audit.errors import EntryError, TrustError
+from audit.merkle import Subtrees
+from audit.note import Vkey, parse_vkey
+from audit.report import as_text
+from audit.trust import parse_policy
+from audit.verify import SEGMENT_ENTRIES, verify
+
+USAGE = 3
+TAMPERED = 1
+UNKNOWN = 2
+PROGRESS_BYTES = 32 * 1024 * 1024  # below, the answer is there before a bar is
+
+_EPILOG = """\
+exit status:
+  0  valid: every entry is there and as it was signed
+  1  tampered: something was changed, cut, put in, or signed by another key
+  2  incomplete or unknown: not everything is signed, or it could not be read
+  3  the command was not understood
+
+PATH is a log folder: seg/, checkpoints/, checkpoint, log.vkey. Nothing is written to it.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the answer is the exit status."""
+    parser = _parser()
+    options = parser.parse_args(argv)
+    try:
+        status: int = options.run(options)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader, such as `head`, has seen enough
+        return 0
+    except SentinelError as error:
+        print(f"sentinel-audit: {error}", file=sys.stderr)
+        return UNKNOWN
+    except OSError as error:
+        print(f"sentinel-audit: {error.filename}: {error.strerror}", file=sys.stderr)
+        return UNKNOWN
+    return status
+
+
+def run_verify(options: argparse.Namespace) -> int:
+    """`verify`: the whole log against its signed checkpoints."""
+    vkeys, told = _trusted(options)
+    since = None if options.since is None else options.since.read_text()
+    with _progress(options.path) as progress:
+        report = verify(
+            segments(options.path),
+            notes(options.path),
+            vkeys=vkeys,
+            since=since,
+            progress=progress,
+        )
+    if options.json:
+        print(msgspec.json.encode({**msgspec.to_builtins(report), "key_from": told}).decode())
+        return report.exit_status
+    print(as_text(report))
+    print(f"  key:    {vkeys[0]}")
+    if told == "log folder":
+        print(
+            "  The key came from the log folder itself: compare it with the one you noted when\n"
+            "  the log was begun, or give that one with --vkey. Who can change a log can change"
+            " its key."
+        )
+    return report.exit_status
+
+
+def run_show(options: argparse.Namespace) -> int:
+    """`show`: entries that fit the filters, in order."""
+    shown = 0
+    for line in _all_lines(options.path, since=options.since_seq):
+        try:
+            entry = decode(line)
+        except EntryError as error:
+            print(f"sentinel-audit: a line that is no entry: {error}", file=sys.stderr)
+            continue
+        if entry.seq < options.since_seq or not _fits(entry, options):
+            continue
+        shown += 1
+        print(line.decode() if options.json else _sentence(entry))
+    return 0 if shown else TAMPERED
+
+
+def run_prove(options: argparse.Namespace) -> int:
+    """`prove`: the tlog-proof of one entry under the latest checkpoint, verified before it is shown."""
+    vkeys, _ = _trusted(options)
+    note = (options.path / "checkpoint").read_text()
+    size = open_checkpoint(note, vkeys).size
+    leaves = [leaf_hash(line) for line in islice(_all_lines(options.path), size)]
+    if options.seq >= size or len(leaves) < size:
+        raise EntryError(f"entry {options.seq}: {size} are signed, {len(leaves)} of them are here")
+    line = next(
+        islice(_all_lines(options.path, since=options.seq), options.seq % SEGMENT_ENTRIES, None)
+    )
+    text = proof.make(options.seq, note, Subtrees(leaves.__getitem__))
+    proof.verify_inclusion(text, line, vkeys[0])
+    if options.output is None:
+        print(text, end="")
+        return 0
+    options.output.write_text(text)
+    options.output.with_suffix(".entry").write_bytes(line)
+    return 0
+
+
+def segments(path: Path) -> Iterator[tuple[str, Iterator[bytes]]]:
+    """The segments of a log folder by name, each with its lines and their newlines."""
+    for file in _segment_files(path):
+        yield file.stem, _lines(file)
+
+
+def notes(path: Path) -> Iterator[str]:
+    """The kept checkpoints in order, then the latest; torn bytes at an end are left out."""
+    last = ""
+    for file in sorted((path / "checkpoints").glob("*.notes")):
+        for last in split_notes(file.read_bytes())[0]:
+            yield last
+    latest = path / "checkpoint"
+    if latest.exists():
+        note = latest.read_bytes().decode(errors="replace")
+        if note != last:
+            yield note
+
+
+def _segment_files(path: Path) -> list[Path]:
+    if not (path / "seg").is_dir():
+        raise TrustError(f"{path}: expected a log folder with seg/ in it")
+    return sorted(file for file in (path / "seg").glob("*.jsonl") if file.stem.isdecimal())
+
+
+def _lines(file: Path) -> Iterator[bytes]:
+    """What is longer than any entry comes in pieces, so that no line can fill the memory."""
+    with file.open("rb") as stream:
+        yield from iter(partial(stream.readline, MAX_LINE_BYTES + 2), b"")
+
+
+def _all_lines(path: Path, *, since: int = 0) -> Iterator[bytes]:
+    """Lines without newlines, from the segment on that holds entry `since`."""
+    for file in _segment_files(path):
+        if int(file.stem) + SEGMENT_ENTRIES > since:
+            for line in _lines(file):
+                yield line.rstrip(b"\n")
+
+
+def _trusted(options: argparse.Namespace) -> tuple[list[Vkey], str]:
+    """The keys to trust, and where they came from."""
+    if options.policy is not None:
+        return parse_policy(options.policy.read_text()), "policy"
+    if options.vkey is not None:
+        return [parse_vkey(options.vkey)], "command line"
+    if options.vkey_file is not None:
+        return [parse_vkey(options.vkey_file.read_text())], "file"
+    return [parse_vkey((options.path / "log.vkey").read_text())], "log folder"
+
+
+def _fits(entry: Entry, options: argparse.Namespace) -> bool:
+    return (
+        (options.incident is None or entry.incident == options.incident)
+        and (options.type is None or entry.type == options.type or _within(entry, options.type))
+        and (options.actor is None or entry.actor.id == options.actor)
+    )
+
+
+def _within(entry: Entry, family: str) -> bool:
+    return family.endswith(".") and entry.type.startswith(family)
+
+
+def _sentence(entry: Entry) -> str:
+    who = f"{entry.actor.kind} {entry.actor.id}"
+    incident = f" incident {entry.incident}#{entry.inc_seq}" if entry.incident else ""
+    outcome = f" [{entry.outcome}]" if entry.outcome else ""
+    body = " ".join(f"{key}={_short(value)}" for key, value in entry.body.items())
+    return f"{entry.seq:>8}  {entry.ts}  {entry.type:<16} {who}{incident}{outcome}  {body}"
+
+
+def _short(value: object) -> str:
+    """On one line and without control characters: a terminal must not obey a log."""
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    text = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+    return text if len(text) <= 100 else f"{text[:99]}…"  # noqa: PLR2004 - fits a wide terminal
+
+
+@contextmanager
+def _progress(path: Path) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal, for a log that takes more than a moment."""
+    total = sum(file.stat().st_size for file in _segment_files(path))
+    if total < PROGRESS_BYTES or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    sample = next(_lines(_segment_files(path)[0]), b"")
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("verifying", total=total / max(1, len(sample)))
+        yield lambda done: bar.update(task, completed=done)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(USAGE, f"{self.prog}: {message}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="sentinel-audit",
+        description="Check an audit log offline, look into it, and take out proofs.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_verify(commands)
+    _add_show(commands)
+    _add_prove(commands)
+    return parser
+
+
+def _add_verify(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    command = _add(commands, "verify", run_verify, "check every entry, link, root and signature")
+    _add_keys(command)
+    command.add_argument(
+        "--since",
+        metavar="CHECKPOINT",
+        type=Path,
+        help="the checkpoint file kept from the last audit: the log must extend it",
+    )
+    command.add_argument("--json", action="store_true", help="the report as one JSON object")
+
+
+def _add_show(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    command = _add(commands, "show", run_show, "print entries; exit 1 when none fits")
+    command.add_argument("--incident", metavar="ID", help="only this incident")
+    command.add_argument("--type", help="only this type; `approval.` means all that begin so")
+    command.add_argument("--actor", metavar="ID", help="only what this person or part did")
+    command.add_argument(
+        "--since-seq", metavar="SEQ", type=int, default=0, help="only from this entry on"
+    )
+    command.add_argument("--json", action="store_true", help="the stored lines, byte for byte")
+
+
+def _add_prove(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    command = _add(commands, "prove", run_prove, "write the C2SP tlog-proof of one entry")
+    command.add_argument("seq", metavar="SEQ", type=int, help="the entry's number")
+    _add_keys(command)
+    command.add_argument(
+        "--output",
+        metavar="FILE",
+        type=Path,
+        help="write the proof here and the entry's line to FILE with the ending .entry",
+    )
+
+
+def _add(
+    commands: "argparse._SubParsersAction[_Parser]",
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    text: str,
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=text, description=text)
+    command.add_argument("path", metavar="PATH", type=Path, help="the log folder")
+    command.set_defaults(run=run)
+    return command
+
+
+def _add_keys(command: argparse.ArgumentParser) -> None:
+    keys = command.add_mutually_exclusive_group()
+    keys.add_argument("--policy", metavar="FILE", type=Path, help="`log VKEY` lines to trust")
+    keys.add_argument("--vkey", help="the log's key; default: PATH/log.vkey, which proves less")
+    keys.add_argument("--vkey-file", metavar="FILE", type=Path, help="the log's key, from a file")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
