@@ -1,0 +1,1 @@
+"""The settings tables of README.md, made from the settings records themselves."""

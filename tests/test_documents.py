@@ -1,0 +1,57 @@
+"""The documents say what the code does."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.documents.tables import README, with_tables
+
+
+def test_every_settings_key_is_in_the_readme_as_the_code_has_it() -> None:
+    text = README.read_text()
+    assert with_tables(text) == text, "run: python -m tests.documents.tables --write"
+
+
+def test_every_file_the_documents_link_to_is_there(repository: Path) -> None:
+    for document in [*repository.glob("*.md"), *repository.glob("*/README.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        ("appliance", ["--help"]),
+        ("appliance", ["demo", "--help"]),
+        ("hub", ["--help"]),
+        ("hub", ["serve", "--help"]),
+        ("agent", ["--help"]),
+        ("policy", ["--help"]),
+        ("audit", ["--help"]),
+    ],
+)
+def test_help_is_there_and_quick(program: str, words: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", program, *words],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=10,
+    )
+    assert "usage:" in done.stdout
+    for heavy in ("grpc", "flask", "psycopg", "llama_cpp", "numpy"):
+        assert not re.search(rf"\| +{heavy}$", done.stderr, re.MULTILINE), f"--help imports {heavy}"
+
+
+def test_the_make_targets_of_the_readme_exist(repository: Path) -> None:
+    makefile = (repository / "Makefile").read_text()
+    for target in set(re.findall(r"make ([a-z-]+)", README.read_text())):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"README names make {target}"
+
+
+def test_the_licence_is_stated(repository: Path) -> None:
+    assert "GNU GENERAL PUBLIC LICENSE" in (repository / "LICENSE").read_text()
+    assert "GPL-3.0-or-later" in README.read_text()
