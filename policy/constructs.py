@@ -141,6 +141,8 @@ def _inside_double(text: str, at: int) -> tuple[str, Span]:
     """What is wrong with the double quote that opens here."""
     place = at + 1
     while place < len(text) and text[place] != '"':
+        if text[place] == "$" and text[place + 1 : place + 2] != "(":
+            return "expansion", (place, min(place + 2, len(text)))
         if text[place] in "$`":
             return name_at(text, place)
         if text[place] == "!":

@@ -18,7 +18,7 @@ _UNIT_SUFFIXES = (
 
 
 class Places(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Patterns for what stays out of reach; `*` stands for one path component or part of it."""
+    """Patterns for what stays out of reach; `*` stays in one component, `**` does not."""
 
     secret: tuple[str, ...] = ()  # never read, never changed, with everything below
     devices: tuple[str, ...] = ()  # may be looked at, not opened: reading can block or disturb
@@ -56,7 +56,8 @@ class Matcher:
     def __init__(self, patterns: tuple[str, ...]) -> None:
         bodies = [_body(pattern) for pattern in patterns]
         self._inside = re.compile("(?:" + "|".join(bodies) + r")(?:/.*)?\Z" if bodies else r"(?!)")
-        self._literals = tuple(pattern.split("*")[0] for pattern in patterns)
+        # A `**` place could be below anything: rules for trees name kinds of files instead.
+        self._stems = tuple(pattern.split("*")[0] for pattern in patterns if "**" not in pattern)
 
     def covers(self, path: str) -> bool:
         """Whether the path is one of the places or lies inside one."""
@@ -65,11 +66,12 @@ class Matcher:
     def has_below(self, path: str) -> bool:
         """Whether one of the places could lie below the path."""
         stem = path.rstrip("/") + "/"
-        return any(place.startswith(stem) or stem.startswith(place) for place in self._literals)
+        return any(place.startswith(stem) or stem.startswith(place) for place in self._stems)
 
 
 def _body(pattern: str) -> str:
-    return re.escape(pattern).replace(r"\*", "[^/]*")
+    escaped = re.escape(pattern).replace(r"/\*\*/", "/(?:[^/]+/)*")
+    return escaped.replace(r"\*", "[^/]*")
 
 
 class Guard:

@@ -87,8 +87,8 @@ def _check_redirect(node: Any, text: str) -> None:
 
 def unquote(source: str) -> str:
     """The word bash would make of this piece of source, or `CouldNotTellError` if it expands."""
-    if _HOME.search(source) or source.startswith("#"):
-        raise CouldNotTellError(f"{source!r} is expanded or ignored by bash")
+    if source.startswith("#"):
+        raise CouldNotTellError(f"{source!r} is a comment to bash")
     pieces = []
     at = 0
     while at < len(source):
@@ -107,6 +107,6 @@ def _piece(found: re.Match[str]) -> str:
         if _EXPANDS_IN_DOUBLE.search(value):
             raise CouldNotTellError(f'"{value}" is expanded by bash')
         return _KEPT_IN_DOUBLE.sub(r"\1", value)
-    if kind == "bare" and _EXPANDS_BARE.search(value):
+    if kind == "bare" and (_EXPANDS_BARE.search(value) or _HOME.search(value)):
         raise CouldNotTellError(f"{value!r} is expanded by bash")
     return str(value)

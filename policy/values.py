@@ -33,6 +33,10 @@ PATTERNS = {
         "a sort key such as 2,2n",
     ),
     "cut-fields": (r"[0-9]{0,5}-?[0-9]{0,5}(?:,[0-9]{0,5}-?[0-9]{0,5}){0,20}", "columns: 1,3-5"),
+    "file-kind": (
+        r"\*\.(?:conf|cfg|log|txt|service|timer|socket|mount|out|err|repo|rules|list)",
+        "a kind of file that holds no keys, such as '*.conf'",
+    ),
     "find-perm": (r"[-/]?[0-7]{3,4}", "a mode such as -4000"),
     "journal-match": (
         r"_(?:PID|UID|COMM|SYSTEMD_UNIT|BOOT_ID|TRANSPORT)=[A-Za-z0-9@._:-]{1,100}",
