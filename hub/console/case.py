@@ -70,8 +70,10 @@ class Case:
 
     @property
     def dry_run(self) -> bool | None:
-        """Whether the plan would only be rehearsed; None without a judged plan."""
-        return None if self.shown is None else self.shown.mode is Mode.DRY_RUN
+        """Whether the plan would only be rehearsed; None when none of it may run at all."""
+        if self.shown is None or self.shown.ruling != "allow":
+            return None
+        return self.shown.mode is Mode.DRY_RUN
 
     @property
     def may_close(self) -> bool:

@@ -25,7 +25,7 @@ def page(template: str, *sections: str, **context: Any) -> ResponseReturnValue:
     context["strip"] = views.strip(database(), now=now())
     context |= {"who": who(), "now": now(), "refresh_s": settings().refresh_s}
     names = ("strip", *sections)
-    parts = {name: Markup(render_template(f"parts/{name}.html", **context)) for name in names}  # noqa: S704 - a template's own output, escaped there
+    parts = {name: Markup(render_template(f"parts/{name}.html", **context).strip()) for name in names}  # noqa: S704 - a template's own output, escaped there
     digests = {name: _digest(part) for name, part in parts.items()}
     context |= {"have": ",".join(f"{name}={digest}" for name, digest in digests.items())}
     if HAVE not in request.headers:

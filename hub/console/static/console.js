@@ -87,11 +87,19 @@ function once(event) {
   form.dataset.sent = "yes";
 }
 
+// A tab in the background says how many incidents wait for a person.
+function title() {
+  const needs = Number(document.querySelector("[data-needs]")?.dataset.needs ?? 0);
+  document.title = (needs ? `(${needs}) ` : "") + document.title.replace(/^\(\d+\) /, "");
+}
+
+function settle() { clocks(); title(); }
+
 document.addEventListener("keydown", keys);
 document.addEventListener("click", copy);
 document.addEventListener("submit", once);
-document.addEventListener("htmx:afterSettle", clocks);
-document.addEventListener("htmx:oobAfterSwap", clocks);
+document.addEventListener("htmx:afterSettle", settle);
+document.addEventListener("htmx:oobAfterSwap", settle);
 document.addEventListener("htmx:sendError", () => lost(true));
 document.addEventListener("htmx:timeout", () => lost(true));
 document.addEventListener("htmx:responseError", () => lost(true));
@@ -102,4 +110,4 @@ addEventListener("pageshow", () => {
   for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
 });
 setInterval(clocks, 1000);
-clocks();
+settle();
