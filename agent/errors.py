@@ -1,0 +1,38 @@
+"""What can go wrong on a node, as an operator reads it."""
+
+from appliance.errors import RefusedError, SentinelError
+
+
+class ProbeError(SentinelError):
+    """The host could not be read; the cycle is skipped, nothing is decided from half a reading."""
+
+    code = "probe"
+
+
+class SpoolError(SentinelError):
+    """An event could not be made durable on this node, for instance because the disk is full."""
+
+    code = "spool"
+
+
+class JournalError(SentinelError):
+    """The execution journal cannot be read or written; without it nothing runs."""
+
+    code = "execution-journal"
+
+
+class SocketError(SentinelError):
+    """The other end of the local socket is not there, or does not speak as agreed."""
+
+    code = "local-socket"
+
+
+class OrderRefusedError(RefusedError):
+    """A numbered check of the executor said no; `step` is its number and name."""
+
+    code = "order-refused"
+
+    def __init__(self, step: str, because: str) -> None:
+        super().__init__(f"step {step}: {because}")
+        self.step = step
+        self.because = because

@@ -1,0 +1,216 @@
+"""The Unix socket between agent and executor: one request, one answer, one connection.
+
+A frame is four bytes of length (big endian) and JSON. The executor looks at the peer's user
+(SO_PEERCRED) before it reads a byte. Requests:
+
+    submit    an envelope → the order's id, or which check refused it
+    reports   wait up to so many seconds → the reports the agent has not confirmed
+    told      the agent has this report in its spool
+"""
+
+import logging
+import os
+import pwd
+import socket
+import struct
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Protocol
+
+import msgspec
+
+from agent.errors import JournalError, OrderRefusedError, SocketError
+from appliance.envelope import MAX_ENVELOPE_BYTES
+from appliance.records import Record, Report
+
+MAX_FRAME_BYTES = 2 * MAX_ENVELOPE_BYTES
+MAX_WAIT_S = 30.0
+_TIMEOUT_S = 10.0
+_CREDENTIALS = struct.Struct("3i")
+_LENGTH = struct.Struct(">I")
+
+_log = logging.getLogger(__name__)
+
+
+class Submit(Record, frozen=True, kw_only=True, tag_field="ask", tag="submit"):
+    """Take this order over."""
+
+    envelope: bytes
+
+
+class Reports(Record, frozen=True, kw_only=True, tag_field="ask", tag="reports"):
+    """Tell the reports that are not confirmed, as soon as there is one."""
+
+    wait_s: Annotated[float, msgspec.Meta(ge=0, le=MAX_WAIT_S)] = 0.0
+
+
+class Told(Record, frozen=True, kw_only=True, tag_field="ask", tag="told"):
+    """This report is in the agent's spool."""
+
+    report_id: str
+
+
+Request = Submit | Reports | Told
+
+
+class Answer(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """The executor's answer; `refused` is the check that said no, `reason` why."""
+
+    order_id: str = ""
+    refused: str = ""
+    reason: str = ""
+    reports: tuple[Report, ...] = ()
+
+
+class Desk(Protocol):
+    """What the socket needs of an executor."""
+
+    news: threading.Condition
+
+    def submit(self, envelope: bytes) -> str:
+        """Take an order over; its id."""
+        ...
+
+    def untold(self) -> list[Report]:
+        """Reports the agent does not have yet."""
+        ...
+
+    def told(self, report_id: str) -> None:
+        """The agent has it."""
+        ...
+
+
+class Server:
+    """Listens on the socket; each connection has a thread for as long as it takes."""
+
+    def __init__(self, path: Path, desk: Desk, *, agent_user: str | None) -> None:
+        self._desk = desk
+        self._allowed = {os.geteuid()} | ({_uid(agent_user)} if agent_user else set())
+        self._path = path
+        self._stopping = threading.Event()
+        self.failed = False
+        self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            path.unlink(missing_ok=True)
+            self._listening.bind(str(path))
+            path.chmod(0o660)
+            if agent_user:
+                os.chown(path, -1, pwd.getpwnam(agent_user).pw_gid)
+            self._listening.listen(8)
+        except OSError as error:
+            raise SocketError(f"{path}: cannot listen: {error.strerror or error}") from error
+        self._listening.settimeout(0.5)
+
+    def serve(self) -> None:
+        """Answer until `stop`."""
+        while not self._stopping.is_set():
+            with suppress(TimeoutError):
+                connection, _ = self._listening.accept()
+                threading.Thread(target=self._converse, args=(connection,), daemon=True).start()
+        self._listening.close()
+        self._path.unlink(missing_ok=True)
+
+    def stop(self, *, failed: bool = False) -> None:
+        """End `serve` soon."""
+        self.failed = self.failed or failed
+        self._stopping.set()
+
+    def _converse(self, connection: socket.socket) -> None:
+        with connection:
+            connection.settimeout(_TIMEOUT_S)
+            try:
+                self._demand_known(connection)
+                request = msgspec.json.decode(receive(connection), type=Request)
+                send(connection, msgspec.json.encode(self._answer(request)))
+            except (OSError, msgspec.DecodeError, SocketError) as error:
+                _log.warning("a request was not answered: %s", error)
+            except JournalError as error:
+                _log.critical("%s; nothing more is run", error)
+                self.stop(failed=True)
+
+    def _demand_known(self, connection: socket.socket) -> None:
+        raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        pid, uid, _ = _CREDENTIALS.unpack(raw)
+        if uid not in self._allowed:
+            raise SocketError(f"refused: process {pid} of user {uid} is not the agent")
+
+    def _answer(self, request: Request) -> Answer:
+        match request:
+            case Submit(envelope=envelope):
+                try:
+                    return Answer(order_id=self._desk.submit(envelope))
+                except OrderRefusedError as error:
+                    _log.warning("order refused at %s", error)
+                    return Answer(refused=error.step, reason=error.because)
+            case Reports(wait_s=wait_s):
+                return Answer(reports=tuple(self._wait(wait_s)))
+            case Told(report_id=report_id):
+                self._desk.told(report_id)
+                return Answer()
+
+    def _wait(self, wait_s: float) -> list[Report]:
+        with self._desk.news:
+            self._desk.news.wait_for(
+                lambda: self._stopping.is_set() or bool(self._desk.untold()), timeout=wait_s
+            )
+        return self._desk.untold()
+
+
+class Client:
+    """The agent's side of the socket."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def submit(self, envelope: bytes) -> Answer:
+        """Hand an order over; when this returns, the executor has it in its journal."""
+        return self._ask(Submit(envelope=envelope))
+
+    def reports(self, *, wait_s: float = 0.0) -> tuple[Report, ...]:
+        """Reports that were not confirmed, waiting up to so long for one."""
+        return self._ask(Reports(wait_s=wait_s), patience_s=wait_s).reports
+
+    def told(self, report_id: str) -> None:
+        """Confirm a report; only once it is in the spool."""
+        self._ask(Told(report_id=report_id))
+
+    def _ask(self, request: Request, *, patience_s: float = 0.0) -> Answer:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(_TIMEOUT_S + patience_s)
+            try:
+                connection.connect(str(self._path))
+                send(connection, msgspec.json.encode(request))
+                return msgspec.json.decode(receive(connection), type=Answer)
+            except (OSError, msgspec.DecodeError) as error:
+                raise SocketError(f"{self._path}: the executor does not answer: {error}") from error
+
+
+def send(connection: socket.socket, data: bytes) -> None:
+    """Send one frame."""
+    connection.sendall(_LENGTH.pack(len(data)) + data)
+
+
+def receive(connection: socket.socket) -> bytes:
+    """Receive one frame; raises `SocketError` when it is too long or cut off."""
+    (length,) = _LENGTH.unpack(_exactly(connection, _LENGTH.size))
+    if length > MAX_FRAME_BYTES:
+        raise SocketError(f"a frame of {length} bytes, at most {MAX_FRAME_BYTES}")
+    return _exactly(connection, length)
+
+
+def _exactly(connection: socket.socket, count: int) -> bytes:
+    data = bytearray()
+    while len(data) < count:
+        part = connection.recv(min(65536, count - len(data)))
+        if not part:
+            raise SocketError("the other end closed in the middle of a frame")
+        data += part
+    return bytes(data)
+
+
+def _uid(user: str) -> int:
+    try:
+        return pwd.getpwnam(user).pw_uid
+    except KeyError as error:
+        raise SocketError(f"there is no user {user} on this host") from error

@@ -1,0 +1,230 @@
+"""Whether this node runs an order: ten numbered checks, each of which can only say no.
+
+Neither the hub nor the agent is believed. What is checked arrives as values; nothing is run and
+nothing is changed here, except that the newest checkpoint is remembered by the caller.
+"""
+
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from agent.errors import OrderRefusedError
+from agent.execution_journal import ExecutionJournal
+from agent.trust import Trust
+from appliance import records
+from appliance.envelope import ORDER_TYPE, open_sealed
+from appliance.errors import RefusedError
+from appliance.records import JudgedStep, Order, ProcessEvidence
+from audit.checkpoint import Checkpoint
+from audit.errors import ProofError
+from audit.proof import Proven, verify
+from policy.evaluate import judge
+from policy.evidence import facts_of
+from policy.facts import Facts
+from policy.reader import Program
+from policy.verdict import Effect, Ruling, Verdict
+
+StartedTicks = Callable[[int], int | None]
+"""When a process was started, in clock ticks after boot; None when there is none of this pid."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runnable:
+    """One command that passed: the program, and the file of each of its argument vectors."""
+
+    index: int
+    program: Program
+    files: tuple[str, ...]  # absolute, one for each command of the program, in order
+    processes: tuple[tuple[int, int], ...]  # pid and start time that must still hold
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """An order that passed every check."""
+
+    order: Order
+    steps: tuple[Runnable, ...]
+    checkpoint: Checkpoint
+
+
+def open_order(envelope: bytes, trust: Trust) -> Order:
+    """Checks 1 and 2: whose order this is at all."""
+    # 1. the hub's order key signed it       2. it is an order, with nothing missing or added
+    try:
+        payload = open_sealed(envelope, payload_type=ORDER_TYPE, key=trust.order_key)
+    except RefusedError as error:
+        raise OrderRefusedError("1 signature", str(error)) from error
+    try:
+        return records.from_json(payload, Order)
+    except RefusedError as error:
+        raise OrderRefusedError("2 form", str(error)) from error
+
+
+def demand_fresh(order: Order, journal: ExecutionJournal) -> None:
+    """Check 5, before the order is claimed: it, its approval and its plan never ran here."""
+    for what, mark, used in (
+        ("order", order.order_id, journal.orders),
+        ("approval", order.approval.approval_id, journal.approvals),
+        ("plan", order.approval.shown_digest, journal.approvals),
+    ):
+        if mark in used:
+            raise OrderRefusedError("5 once", f"the {what} {mark} was used here before")
+
+
+def check(
+    order: Order, trust: Trust, *, now: datetime, boot_id: str, started: StartedTicks
+) -> Checked:
+    """Checks 3, 4 and 6 to 10; the first that fails is named."""
+    #  3. it is for this node                 7. that yes is in the audit log we know
+    #  4. it is in time                       8. our own policy allows every command
+    #  6. a person said yes to exactly this   9. the host is as it was
+    #                                        10. the programs are the system's own
+    _for_this_node(order, trust)  # 3
+    _in_time(order, now=now)  # 4
+    _approved(order)  # 6
+    proven = _logged(order, trust)  # 7
+    facts = facts_of(order.finding)
+    verdicts = [_allowed(step, trust, facts) for step in order.shown.steps]  # 8
+    if order.finding.boot_id != boot_id:  # 9
+        raise OrderRefusedError("9 facts", "the host was restarted since the evidence was taken")
+    steps = []
+    for index, verdict in enumerate(verdicts):
+        program = _program(verdict)
+        processes = referred_processes(program, order)
+        demand_alive(processes, started)  # 9
+        files = tuple(_file_of(command.paths) for command in verdict.commands)  # 10
+        _demand_no_links(verdict)  # 10
+        steps.append(Runnable(index=index, program=program, files=files, processes=processes))
+    return Checked(order=order, steps=tuple(steps), checkpoint=proven.checkpoint)
+
+
+def referred_processes(program: Program, order: Order) -> tuple[tuple[int, int], ...]:
+    """The processes of the evidence whose pid stands among the words."""
+    words = {word.lstrip("-") for argv in program.argvs for word in argv[1:]}
+    return tuple(
+        (item.pid, item.started_ticks)
+        for item in order.finding.evidence
+        if isinstance(item, ProcessEvidence) and str(item.pid) in words
+    )
+
+
+def demand_alive(processes: tuple[tuple[int, int], ...], started: StartedTicks) -> None:
+    """Every process is still the one that was seen; asked again right before each command."""
+    for pid, ticks in processes:
+        found = started(pid)
+        if found is None:
+            raise OrderRefusedError("9 facts", f"process {pid} is gone")
+        if found != ticks:
+            raise OrderRefusedError(
+                "9 facts", f"pid {pid} is another process now: started at {found}, not {ticks}"
+            )
+
+
+def _for_this_node(order: Order, trust: Trust) -> None:
+    for name in (order.node, order.shown.node):
+        if name != trust.node:
+            raise OrderRefusedError("3 node", f"expected {trust.node}, the order says {name!r}")
+
+
+def _in_time(order: Order, *, now: datetime) -> None:
+    for what, moment in (("order", order.not_after), ("approval", order.shown.not_after)):
+        if now >= moment:
+            late = (now - moment).total_seconds()
+            raise OrderRefusedError("4 time", f"the {what} ended {late:.0f} s ago")
+
+
+def _approved(order: Order) -> None:
+    shown, approval = order.shown, order.approval
+    expected = {
+        "the approval is of what was shown": (approval.shown_digest, records.digest_of(shown)),
+        "the evidence is what was shown": (
+            shown.evidence_digest,
+            records.digest_of(order.finding),
+        ),
+        "the finding is the one shown": (shown.finding_id, order.finding.finding_id),
+        "the ruling is allow": (shown.ruling, Ruling.ALLOW.word),
+    }
+    for what, (said, real) in expected.items():
+        if said != real:
+            raise OrderRefusedError("6 approval", f"not true: {what}")
+    if not shown.steps:
+        raise OrderRefusedError("6 approval", "there is no command in it")
+
+
+def _logged(order: Order, trust: Trust) -> Proven:
+    try:
+        proven = verify(order.proof, order.entry.encode(), trust.audit_vkey)
+    except ProofError as error:
+        raise OrderRefusedError("7 audit log", str(error)) from error
+    entry, body, approval = proven.entry, proven.entry.body, order.approval
+    matches = (
+        entry.type == "approval.grant"
+        and (entry.actor.kind, entry.actor.id) == ("operator", approval.operator)
+        and entry.incident == order.shown.incident_id
+        and body.get("approval_id") == approval.approval_id
+        and body.get("shown_digest") == approval.shown_digest
+        and body.get("approval_digest") == records.digest_of(approval)
+    )
+    if not matches:
+        raise OrderRefusedError("7 audit log", "the entry is not the record of this approval")
+    _demand_no_rollback(proven, trust)
+    return proven
+
+
+def _demand_no_rollback(proven: Proven, trust: Trust) -> None:
+    seen, checkpoint = trust.seen, proven.checkpoint
+    if seen is None:
+        return
+    if checkpoint.size < seen.size:
+        raise OrderRefusedError(
+            "7 audit log", f"the log had {seen.size} entries, now it has {checkpoint.size}"
+        )
+    if checkpoint.size == seen.size and checkpoint.root.hex() != seen.root:
+        raise OrderRefusedError("7 audit log", f"two histories of {seen.size} entries")
+
+
+def _allowed(step: JudgedStep, trust: Trust, facts: Facts) -> Verdict:
+    verdict = judge(step.command, bundle=trust.bundle, facts=facts, second=trust.second)
+    reason = verdict.reasons[0]
+    if verdict.ruling is not Ruling.ALLOW:
+        why = f"{verdict.ruling.word} by {reason.rule}: {reason.message}"
+        raise OrderRefusedError("8 policy", why)
+    if _program(verdict).digest != step.program_digest:
+        raise OrderRefusedError("8 policy", "hub and node read the command differently")
+    return verdict
+
+
+def _program(verdict: Verdict) -> Program:
+    if verdict.program is None:
+        raise OrderRefusedError("8 policy", "the command has no canonical program")
+    return verdict.program
+
+
+def _file_of(paths: tuple[str, ...]) -> str:
+    """The first of the rule's files that is here, and is the system's own."""
+    for path in paths:
+        if Path(path).is_file():
+            real = Path(path).resolve()
+            for part in (real, real.parent):
+                found = part.stat()
+                if found.st_uid != 0 or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                    raise OrderRefusedError("10 program", f"{part} can be changed by others")
+            return str(real) if os.access(real, os.X_OK) else _absent(paths)
+    return _absent(paths)
+
+
+def _absent(paths: tuple[str, ...]) -> str:
+    raise OrderRefusedError("10 program", f"none of {', '.join(paths) or 'no file'} is here")
+
+
+def _demand_no_links(verdict: Verdict) -> None:
+    """What a changing command names must not lead elsewhere through a symbolic link."""
+    for command in verdict.commands:
+        if command.effect == Effect.READ.word:
+            continue
+        for word in command.argv[1:]:
+            if word.startswith("/") and os.path.realpath(word) != os.path.normpath(word):
+                raise OrderRefusedError("10 program", f"{word} leads elsewhere by a link")

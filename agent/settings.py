@@ -1,0 +1,26 @@
+"""The agent's settings: every key of agent.toml, with its unit and its default."""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from agent.limits import Limits, Megabytes, Samples, Seconds
+from appliance.channel import Identity
+from appliance.settings import Settings
+
+
+class AgentSettings(Settings, frozen=True, kw_only=True):
+    """agent.toml."""
+
+    hub: Annotated[str, msgspec.Meta(pattern=r"^[^\s:]+:[0-9]{1,5}$")]  # host:port
+    identity: Identity  # this node's certificate, its key, and the CA it believes
+    state_dir: Path  # spool and status; belongs to the agent
+    executor_socket: Path  # where sentinel-executor listens
+    hub_name: str = ""  # the DNS name the hub's certificate must carry; "": the host of `hub`
+    cycle_s: Seconds = 5.0  # one look at the host
+    fire_after: Samples = 3  # bad samples in a row that make a finding
+    clear_after: Samples = 3  # good samples in a row that end it
+    hold_s: Seconds = 60.0  # after an order: how long the condition may still last
+    spool_limit_mb: Megabytes = 64  # what waits for the hub; beyond it the oldest is dropped
+    limits: Limits = Limits()
