@@ -25,7 +25,7 @@ from pathlib import Path
 
 from agent import order_check, prctl
 from agent.errors import JournalError, OrderRefusedError
-from agent.execution_journal import ExecutionJournal, Line
+from agent.execution_journal import ExecutionJournal, Line, What
 from agent.executor_settings import ExecutorSettings
 from agent.executor_socket import Server
 from agent.order_check import Runnable, demand_alive
@@ -43,7 +43,7 @@ from policy.worker import GuardedReader
 _READ_BYTES = 65536
 _LINGER_S = 0.2  # for output that is still in the pipe when the last process has ended
 _MAX_FILES = 1024
-_TIMED_OUT = -signal.SIGKILL
+_CANNOT_START = 126  # as a shell says it
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class Executor:
     journal: ExecutionJournal
     news: threading.Condition = field(default_factory=threading.Condition)
     _waiting: "queue.SimpleQueue[Order | None]" = field(default_factory=queue.SimpleQueue)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _lock: "threading.RLock" = field(default_factory=threading.RLock)
 
     def submit(self, envelope: bytes) -> str:
         """Take an order over; its id. Raises `OrderRefusedError` when it is not even claimed.
@@ -105,7 +105,7 @@ class Executor:
             order, self.trust, now=_now(), boot_id=boot_id(), started=started_ticks
         )
         self.trust.accept(checked.checkpoint)
-        if Mode.LIVE not in (self.trust.mode,) or order.shown.mode is not Mode.LIVE:
+        if self.trust.mode is not Mode.LIVE or order.shown.mode is not Mode.LIVE:
             whose = "this node" if self.trust.mode is not Mode.LIVE else "the order"
             return _report(order, Outcome.DRY_RUN, reason=f"{whose} says dry run; nothing was run")
         return self._run_steps(order, checked.steps)
@@ -145,21 +145,17 @@ class Executor:
         return _report(order, Outcome.SUCCEEDED, steps=results)
 
     def _note(
-        self, order: Order, what: str, *, index: int, result: StepResult | None = None
+        self, order: Order, what: What, *, index: int, result: StepResult | None = None
     ) -> None:
         with self._lock:
-            kind = "started" if what == "started" else "finished"
             self.journal.append(
-                Line(at=_now(), what=kind, order_id=order.order_id, index=index, result=result)
+                Line(at=_now(), what=what, order_id=order.order_id, index=index, result=result)
             )
 
     def _finish(self, report: Report) -> None:
         line = Line(at=_now(), what="done", order_id=report.order_id, report=report)
-        if self._lock.locked():
+        with self._lock:
             self.journal.append(line)
-        else:
-            with self._lock:
-                self.journal.append(line)
         _log.info(
             "order %s: %s %s %s",
             report.order_id,
@@ -225,28 +221,30 @@ def _serve(chosen: ExecutorSettings, trust: Trust) -> int:
 
 
 def _until_it_fails(executor: Executor, server: Server) -> None:
-    """Run orders; a journal that cannot be written ends the executor: no record, no action."""
+    """Run orders; whatever fails ends the executor, and the next start tells what it left."""
     try:
         executor.run()
     except JournalError as error:
         _log.critical("%s; nothing more is run", error)
         server.stop(failed=True)
+    except BaseException:
+        server.stop(failed=True)
+        raise
 
 
 def _run_step(step: Runnable, *, timeout_s: float) -> StepResult:
     """Run one program to its end or its deadline."""
     output, started_at, began = Output(), _now(), time.monotonic()
-    status, files = 0, list(step.files)
+    status: int | None = 0
+    files = list(step.files)
     for pipeline in step.program.pipelines:
         mine, files = files[: len(pipeline.commands)], files[len(pipeline.commands) :]
-        if runs_next(pipeline, status):
+        if status is not None and runs_next(pipeline, status):
             status = _run_pipeline(pipeline, mine, output, deadline=began + timeout_s)
-            if status == _TIMED_OUT:
-                break
     return StepResult(
         index=step.index,
         argv=step.program.argvs,
-        exit_status=None if status == _TIMED_OUT else status,
+        exit_status=status,
         started_at=started_at,
         duration_s=round(time.monotonic() - began, 6),
         output=redact(output.text())[:MAX_OUTPUT_BYTES],
@@ -257,21 +255,28 @@ def _run_step(step: Runnable, *, timeout_s: float) -> StepResult:
 
 def _run_pipeline(
     pipeline: Pipeline, files: Sequence[str], output: Output, *, deadline: float
-) -> int:
-    """Start all commands of a pipeline, collect what they print; the last one's status."""
+) -> int | None:
+    """Start all commands of a pipeline, collect what they print; the last one's status.
+
+    None: the deadline came, and what was left was killed.
+    """
     reading, writing = os.pipe()
     processes: list[subprocess.Popen[bytes]] = []
+    in_time = False
     try:
         try:
             _start_all(pipeline, files, writing, processes)
         finally:
             os.close(writing)
         in_time = _collect(reading, processes, output, deadline=deadline)
+    except OSError as error:
+        output.add(f"cannot start: {error}\n".encode())
+        return _CANNOT_START
     finally:
         os.close(reading)
         _kill_groups(processes)
-    statuses = [process.wait() for process in processes]
-    return statuses[-1] if in_time else _TIMED_OUT
+        statuses = [process.wait() for process in processes]
+    return statuses[-1] if in_time else None
 
 
 def _start_all(
@@ -283,26 +288,33 @@ def _start_all(
     previous = subprocess.DEVNULL
     last = len(pipeline.commands) - 1
     for place, (command, file) in enumerate(zip(pipeline.commands, files, strict=True)):
-        following, forward = (None, collected) if place == last else os.pipe()
+        following, forward = (subprocess.DEVNULL, collected) if place == last else os.pipe()
         where = {"out": forward, "null": subprocess.DEVNULL, "err": collected, "in": previous}
         try:
-            processes.append(
-                subprocess.Popen(
-                    list(command.argv),
-                    executable=file,
-                    stdin=where[command.stdin],
-                    stdout=where[command.stdout],
-                    stderr=where[command.stderr],
-                    cwd=WORKING_FOLDER,
-                    env=ENVIRONMENT,
-                    start_new_session=True,
-                )
+            started = subprocess.Popen(
+                list(command.argv),
+                executable=file,
+                stdin=where[command.stdin],
+                stdout=where[command.stdout],
+                stderr=where[command.stderr],
+                cwd=WORKING_FOLDER,
+                env=ENVIRONMENT,
+                start_new_session=True,
             )
+        except OSError:
+            _close(following)
+            raise
         finally:
-            for used in (previous, forward):
-                if used not in (subprocess.DEVNULL, collected):
-                    os.close(used)
-        previous = subprocess.DEVNULL if following is None else following
+            _close(previous)
+            if forward != collected:
+                _close(forward)
+        processes.append(started)
+        previous = following
+
+
+def _close(descriptor: int) -> None:
+    if descriptor != subprocess.DEVNULL:
+        os.close(descriptor)
 
 
 def _collect(

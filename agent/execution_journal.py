@@ -23,9 +23,7 @@ from appliance.records import Outcome, Record, Report, StepResult
 What = Literal["claimed", "started", "finished", "done", "reported"]
 
 
-class Line(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
-):
+class Line(Record, frozen=True, kw_only=True, omit_defaults=True):
     """One line of the journal."""
 
     at: datetime
