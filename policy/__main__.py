@@ -24,7 +24,7 @@ from policy.evaluate import EchoReader, SecondReader, judge
 from policy.facts import EXAMPLE_FACTS, Facts, decode_facts
 from policy.lint import advice
 from policy.rules import Bundle
-from policy.verdict import Reason, Ruling, Verdict, explain
+from policy.verdict import Ruling, Verdict, explain, plain
 from policy.worker import GuardedReader
 
 _STATUS = {Ruling.ALLOW: 0, Ruling.REVIEW: 3, Ruling.BLOCK: 4}
@@ -163,7 +163,7 @@ def _check_lines(lines: Iterable[bytes], bundle: Bundle, facts: Facts, second: S
             continue
         identity, text, problem = _decode_line(line)
         verdict = _judge(text, bundle, facts, second)
-        answer = _answer(identity, text, verdict)
+        answer = {"id": identity, "cmd": text, **plain(verdict)}
         if problem:
             answer["verdict"] = Ruling.BLOCK.word
             answer["reasons"] = [{"rule": "input", "message": problem, "span": [0, 0]}]
@@ -187,32 +187,6 @@ def _decode_line(line: bytes) -> tuple[Any, str, str]:
     return value.get("id"), value["cmd"], ""
 
 
-def _answer(identity: Any, text: str, verdict: Verdict) -> dict[str, Any]:
-    program = verdict.program
-    return {
-        "id": identity,
-        "cmd": text,
-        "verdict": verdict.ruling.word,
-        "argv": [list(argv) for argv in program.argvs] if program else [],
-        "reasons": [_reason(reason) for reason in verdict.reasons],
-        "effect": verdict.effect,
-        "policy": verdict.policy_digest,
-    }
-
-
-def _reason(reason: Reason) -> dict[str, Any]:
-    return {
-        "rule": reason.rule,
-        "message": reason.message,
-        "span": list(reason.span),
-        "code": reason.code,
-        "ruling": reason.ruling.word,
-        "token": reason.token,
-        "expected": reason.expected,
-        "hint": reason.hint,
-    }
-
-
 def _test(options: argparse.Namespace) -> int:
     try:
         bundle = parse_bundle(read_folder(options.policy))
@@ -232,7 +206,7 @@ def _lint(options: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
         return 1
     found = advice(bundle)
-    for line in found:
+    for line in found or ["nothing to improve"]:
         print(line)
     return 1 if found else 0
 

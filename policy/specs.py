@@ -209,6 +209,8 @@ def _command(spec: CommandSpec, file: str, line: int, form_lines: list[int]) -> 
 def _check_command(spec: CommandSpec) -> None:
     if not spec.paths or not all(path.startswith("/") for path in spec.paths):
         raise ValueError("paths: at least one absolute path is needed")
+    if any(path.rpartition("/")[2] != spec.name for path in spec.paths):
+        raise ValueError(f"paths: each must end in /{spec.name}, or another program would run")
     if spec.bsd and spec.style != "ps":
         raise ValueError('bsd letters belong to style = "ps"')
     if bool(spec.form) and spec.operands:

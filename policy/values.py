@@ -16,6 +16,7 @@ _SECONDS = {
     "w": 604800, "week": 604800, "weeks": 604800,
     "month": 2592000, "months": 2592000, "y": 31536000, "year": 31536000, "years": 31536000,
 }  # fmt: skip
+_DIGITS = re.compile(r"[0-9]{1,18}\Z")
 _SIZE = re.compile(r"([0-9]{1,12})([KMGT]?)i?B?\Z")
 _SPAN = re.compile(r"([0-9]{1,9}) ?([a-z]+)\Z")
 _TIME = re.compile(
@@ -85,7 +86,7 @@ def _integer(parameters: str) -> tuple[str, Check]:
     expected = f"a whole number in {parameters or '0..'}"
 
     def check(value: str, _facts: Facts, _guard: Guard) -> Fault | None:
-        good = value.isdecimal() and len(value) <= 18 and low <= int(value) <= high  # noqa: PLR2004
+        good = bool(_DIGITS.match(value)) and low <= int(value) <= high
         return None if good else not_expected(value, expected)
 
     return expected, check

@@ -5,6 +5,7 @@ reasons under the command, the way a good compiler shows an error.
 """
 
 import enum
+from typing import Any
 
 import msgspec
 
@@ -78,6 +79,33 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     reasons: tuple[Reason, ...]  # the worst first; never empty
     policy_digest: str
     effect: str | None  # the worst effect of its commands; None when one is unknown
+
+
+def plain(verdict: Verdict) -> dict[str, Any]:
+    """The verdict as JSON values, for answers, the database and the audit log."""
+    program = verdict.program
+    return {
+        "verdict": verdict.ruling.word,
+        "argv": [list(argv) for argv in program.argvs] if program else [],
+        "reasons": [plain_reason(reason) for reason in verdict.reasons],
+        "effect": verdict.effect,
+        "program": program.digest if program else None,
+        "policy": verdict.policy_digest,
+    }
+
+
+def plain_reason(reason: Reason) -> dict[str, Any]:
+    """One reason as JSON values."""
+    return {
+        "rule": reason.rule,
+        "message": reason.message,
+        "span": list(reason.span),
+        "code": reason.code,
+        "ruling": reason.ruling.word,
+        "token": reason.token,
+        "expected": reason.expected,
+        "hint": reason.hint,
+    }
 
 
 _COLUMNS = 72  # the drawn command is cut around the span, so that it fits a terminal

@@ -1,0 +1,49 @@
+"""Real command lines by the thousand: none may crash, stall, or be allowed by surprise."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from policy.facts import Facts
+from policy.verdict import Effect, Ruling, Verdict
+from policy.worker import GuardedReader
+
+HERE = Path(__file__).parent
+CORPUS = HERE.parents[2] / "shared" / "corpora" / "tldr.jsonl"
+EVERY = 20  # a sample keeps the folder's tests short
+
+
+def lines() -> list[str]:
+    """Our own file always; a sample of the larger corpus when it lies beside the checkout."""
+    found = (HERE / "commands.txt").read_text().splitlines()
+    if CORPUS.exists():
+        texts = CORPUS.read_text().splitlines()
+        found += [json.loads(text)["cmd"] for text in texts[::EVERY]]
+    return found
+
+
+def test_without_evidence_only_reading_is_allowed(
+    ask: Callable[..., Verdict], worker: GuardedReader
+) -> None:
+    allowed = []
+    for text in lines():
+        verdict = ask(text, facts=Facts(), second=worker)
+        assert verdict.reasons[0].code != "internal", text
+        if verdict.ruling is Ruling.ALLOW:
+            allowed.append(text)
+            shrinks = "-delete" in text or "--vacuum" in text
+            assert shrinks or verdict.effect == Effect.READ.word, text
+    assert "df -h /var; df -i /var" in allowed
+    assert "find /tmp -xdev -type f -mtime +7 -delete" in allowed
+
+
+def test_the_readers_disagree_on_almost_none(
+    ask: Callable[..., Verdict], worker: GuardedReader
+) -> None:
+    texts = lines()
+    unsure = [
+        text
+        for text in texts
+        if any(reason.code == "second-reader" for reason in ask(text, second=worker).reasons)
+    ]
+    assert len(unsure) <= len(texts) // 200, unsure

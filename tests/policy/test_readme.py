@@ -1,0 +1,74 @@
+"""policy/README.md is run: its commands, its examples, its rule file, its table of types."""
+
+import re
+import shlex
+import tomllib
+from collections.abc import Callable
+from io import BytesIO, TextIOWrapper
+from pathlib import Path
+
+import pytest
+
+from policy.__main__ import main
+from policy.bundle import parse_bundle
+from policy.facts import decode_facts
+from policy.specs import CommandSpec, FormSpec
+from policy.types import compile_type
+from policy.verdict import Ruling, Verdict
+
+TEXT = (Path(__file__).parents[2] / "policy" / "README.md").read_text()
+FENCES = re.findall(r"^```(\w+)\n(.*?)^```", TEXT, flags=re.DOTALL | re.MULTILINE)
+STATUS = {"ps aux": 0, "frobnicate": 3, "rm -rf": 4, "kill -9 1": 4}
+
+
+def fenced(kind: str) -> list[str]:
+    return [body for name, body in FENCES if name == kind]
+
+
+def lines(kind: str) -> list[str]:
+    return [line for body in fenced(kind) for line in body.splitlines() if line]
+
+
+@pytest.mark.parametrize("line", lines("console"))
+def test_a_command_of_the_readme_does_what_it_says(
+    line: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, _, command = (
+        line.removeprefix("$ ").rpartition(" | ") if "echo" in line else ("", "", line)
+    )
+    words = shlex.split(command.removeprefix("$ "))
+    assert words[0] == "sentinel-policy"
+    if given:
+        data = shlex.split(given)[1].encode() + b"\n"
+        monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(data)))
+    expected = next((status for start, status in STATUS.items() if start in line), 0)
+    assert main(words[1:]) == expected
+    assert capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("kind", "ruling"), [("allow", Ruling.ALLOW), ("block", Ruling.BLOCK)])
+def test_the_examples_get_the_verdict_they_stand_under(
+    kind: str, ruling: Ruling, ask: Callable[..., Verdict]
+) -> None:
+    facts = decode_facts(fenced("json")[0].encode())
+    for line in lines(kind):
+        assert ask(line, facts=facts).ruling is ruling, line
+
+
+def test_the_rule_file_of_the_readme_is_a_working_policy() -> None:
+    text = fenced("toml")[0]
+    bundle = parse_bundle({"10-readme.toml": text.encode()})
+    assert list(bundle.commands) == [tomllib.loads(text)["command"][0]["name"]]
+
+
+def test_every_key_of_a_rule_is_explained() -> None:
+    keys = {*FormSpec.__struct_fields__, *CommandSpec.__struct_fields__} - {"form"}
+    for key in keys:
+        assert f"`{key}`" in TEXT or f"\n{key} = " in TEXT, key
+
+
+def test_every_type_the_readme_shows_exists() -> None:
+    part = TEXT.split("\nTypes: ")[1].split("\n\n")[0]
+    for source in re.findall(r"`([a-z][^`]*)`", part):
+        if source != "values.py":
+            assert compile_type(source).expected

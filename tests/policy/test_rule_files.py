@@ -1,0 +1,246 @@
+"""Rule files: what a broken one does, and what an author may not write."""
+
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from policy.bundle import bundle_or_refusal, check_examples, parse_bundle, read_folder
+from policy.errors import PolicyError
+from policy.evaluate import EchoReader, judge
+from policy.facts import EXAMPLE_FACTS
+from policy.lint import advice
+from policy.rules import Bundle
+from policy.types import compile_type
+from policy.verdict import Effect, Ruling
+
+PLACES = '[places]\nsecret = ["/root"]\n'
+COMMAND = '[[command]]\nname = "x"\npaths = ["/usr/bin/x"]\nwhy = "tries"\n'
+
+BROKEN = {
+    "no TOML": (PLACES + "x =\n", 3, "not TOML"),
+    "an unknown key": (PLACES + COMMAND + 'flag = ["-a"]\n', 3, "flag"),
+    "an unknown key of a form": (
+        PLACES + COMMAND + '[[command.form]]\nflags = ["-a"]\n[[command.form]]\nx = 1\n',
+        9,
+        "unknown field",
+    ),
+    "an unknown table": (PLACES + "[[comand]]\n", 1, "comand"),
+    "a wrong type": (PLACES + COMMAND + "flags = 3\n", 3, "array"),
+    "an unknown argument type": (PLACES + COMMAND + 'operands = ["hex"]\n', 3, "unknown type"),
+    "a range that is none": (PLACES + COMMAND + 'operands = ["int(5)"]\n', 3, "range"),
+    "the root as a root": (PLACES + COMMAND + 'operands = ["path-under(/)"]\n', 3, "root"),
+    "a relative path": (PLACES + COMMAND.replace("/usr/bin/", ""), 3, "absolute"),
+    "another program's path": (
+        PLACES + COMMAND.replace("/usr/bin/x", "/usr/bin/sh"),
+        3,
+        "another program",
+    ),
+    "no name": (PLACES + '[[command]]\npaths = ["/x"]\nwhy = ""\n', 3, "name"),
+    "an example that fails": (PLACES + COMMAND + 'allow = ["x -a"]\n', 3, "should be allowed"),
+    "a deny example that is allowed": (
+        PLACES + COMMAND + 'deny = [["x", "operand"]]\n',
+        3,
+        "should be blocked",
+    ),
+    "a deny example with another code": (
+        PLACES + COMMAND + 'deny = [["x -a", "operand"]]\n',
+        3,
+        "unknown-option",
+    ),
+    "a rule for the same program twice": (PLACES + COMMAND + COMMAND, 7, "already has a rule"),
+    "a table without its own line": (PLACES + COMMAND + "form = [{}]\n", 1, "header"),
+    "a string over several lines": (PLACES + 'x = """\n"""\n', 3, "one line"),
+    "no secret places": (COMMAND, 1, "secret places"),
+    "an operand where a subcommand could stand": (
+        PLACES
+        + COMMAND
+        + 'style = "subcommand"\n[[command.form]]\nnames = ["a"]\noperands = ["user?"]\n'
+        + '[[command.form]]\nnames = ["a add"]\n',
+        3,
+        "could be read as one",
+    ),
+    "a subcommand without a name": (
+        PLACES + COMMAND + 'style = "subcommand"\n[[command.form]]\n',
+        3,
+        "names",
+    ),
+    "an optional operand before another": (
+        PLACES + COMMAND + 'operands = ["user?", "user"]\n',
+        3,
+        "last operand",
+    ),
+}
+
+
+def refuses(files: dict[str, bytes]) -> PolicyError:
+    with pytest.raises(PolicyError) as caught:
+        parse_bundle(files)
+    return caught.value
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_broken_file_names_its_file_and_line(what: str) -> None:
+    text, line, message = BROKEN[what]
+    error = refuses({"10-good.toml": b"", "20-bad.toml": text.encode()})
+    if what != "no secret places":
+        assert (error.file, error.line) == ("20-bad.toml", line)
+    assert message in error.message
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_broken_policy_refuses_everything_and_says_which_line(what: str) -> None:
+    bundle = bundle_or_refusal({"20-bad.toml": BROKEN[what][0].encode()})
+    for text in ("x", "ps aux", "", "ls $y"):
+        verdict = judge(text, bundle=bundle, facts=EXAMPLE_FACTS, second=EchoReader())
+        assert (verdict.ruling, verdict.reasons[0].code) == (Ruling.BLOCK, "policy")
+        assert verdict.reasons[0].rule == f"20-bad.toml:{BROKEN[what][1]}"
+
+
+def test_refusing_all_works_with_any_reason() -> None:
+    bundle = Bundle.refuse_all("the signature does not fit", rule="policy.bundle:1")
+    verdict = judge("uptime", bundle=bundle, facts=EXAMPLE_FACTS, second=EchoReader())
+    assert verdict.ruling is Ruling.BLOCK
+    assert "signature" in verdict.reasons[0].message
+    assert judge("x", bundle=Bundle.refuse_all(""), facts=EXAMPLE_FACTS, second=None).ruling == 2
+
+
+def test_no_files_are_a_broken_policy() -> None:
+    assert "no rule files" in refuses({}).message
+
+
+def test_a_file_that_is_not_utf8_names_the_line() -> None:
+    error = refuses({"a.toml": b"# fine\n\xff"})
+    assert (error.line, "UTF-8" in error.message) == (2, True)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_make_a_policy_or_a_policy_error(data: bytes) -> None:
+    assert bundle_or_refusal({"a.toml": data}).refusal
+
+
+@given(st.integers(min_value=0, max_value=10**6), st.sampled_from([b"", b"x", b'"', b"\n[", b"\0"]))
+def test_a_damaged_shipped_file_never_becomes_more_than_a_policy_error(
+    at: int, piece: bytes
+) -> None:
+    files = read_folder()
+    data = files["20-process.toml"]
+    place = at % len(data)
+    files["20-process.toml"] = data[:place] + piece + data[place + 1 :]
+    bundle = bundle_or_refusal(files)
+    assert bundle.refusal or bundle.digest
+
+
+def test_the_digest_covers_names_and_contents() -> None:
+    good = {"a.toml": PLACES.encode(), "b.toml": COMMAND.encode()}
+    digests = {
+        parse_bundle(files).digest
+        for files in (
+            good,
+            {**good, "b.toml": COMMAND.encode() + b"\n"},
+            {"a.toml": good["a.toml"], "c.toml": good["b.toml"]},
+            {"a.toml": PLACES.encode() + COMMAND.encode()},
+        )
+    }
+    assert len(digests) == 4
+
+
+def test_every_shipped_rule_has_examples_a_reason_and_an_undo(bundle: Bundle) -> None:
+    assert advice(bundle) == []
+    assert check_examples(bundle) > 400
+    for command in bundle.commands.values():
+        assert len(command.allow) >= 3
+        assert len(command.deny) >= 3
+        for form in command.forms:
+            assert form.why
+            assert form.effect is Effect.READ or form.undo
+
+
+def test_a_shipped_rule_that_only_reads_ends_by_itself(bundle: Bundle) -> None:
+    for text in (
+        "top -b",
+        "vmstat 1",
+        "iostat 1",
+        "sar -u 1",
+        "tail -f /x",
+        "ping db1",
+        "free -s 1",
+    ):
+        verdict = judge(text, bundle=bundle, facts=EXAMPLE_FACTS, second=EchoReader())
+        assert verdict.ruling is Ruling.BLOCK, text
+
+
+def test_a_forbidden_name_stays_blocked_even_with_a_rule() -> None:
+    forbid = '[[forbid]]\nnames = ["x"]\nwhy = "no"\nhint = "none"\n'
+    bundle = parse_bundle({"a.toml": (PLACES + COMMAND + forbid).encode()})
+    verdict = judge("x", bundle=bundle, facts=EXAMPLE_FACTS, second=EchoReader())
+    assert (verdict.ruling, verdict.reasons[0].rule) == (Ruling.BLOCK, "a.toml:7")
+    assert advice(bundle)[-1].endswith("x is also forbidden")
+
+
+@pytest.mark.parametrize(
+    ("source", "good", "bad"),
+    [
+        ("int(1..5)", ["1", "5"], ["0", "6", "", "-1", "1.0", "x", "1" * 40, "\u0663"]),
+        ("size(100M..2G)", ["100M", "1G", "2G"], ["99M", "3G", "1m", "M", "100"]),
+        ("span(1d..)", ["1d", "2weeks", "3 days", "24h"], ["1s", "23h", "d", "1fortnight"]),
+        ("enum(a|b)", ["a", "b"], ["", "c", "a|b", "A"]),
+        ("list(a|b)", ["a", "a,b", "b,b"], ["", "a,", "c", "a,c"]),
+        ("unit", ["nginx", "a@b.service"], ["-x", "a*", "a b", "", "a/b"]),
+        ("text", ["x y"], ["-x", "", "x" * 201, "a\nb"]),
+        ("age", ["+7"], ["7", "-7", "+", "+999999"]),
+        ("interface", ["eth0"], ["add/1", "0x", "a b", ""]),
+        ("host", ["db1", "10.0.0.7"], ["db2", "DB1", ""]),
+        ("mount", ["/var"], ["/var/", "/srv"]),
+        ("address", ["10.0.0.1", "fe80::1"], ["add", "del", "dead", "localhost", ""]),
+        ("pid-in-evidence", ["4242"], ["1", "812", "7", "-1", "04242", "+4242", "4242 ", "0"]),
+        ("unit-in-evidence", ["nginx", "backup.timer"], ["mysql", "backup", "x.target"]),
+        ("path-stat", ["/", "/dev/sda", "/var//log"], ["var", "/root", "/root/x", "~"]),
+        ("path-read", ["/etc/hosts"], ["/dev/sda", "/dev", "/etc/shadow", "-", "/proc/1/mem"]),
+        ("tree-read", ["/etc/nginx"], ["/", "/etc", "/proc", "/home/alice", "/var/lib"]),
+        ("path-under(/tmp|/srv/c)", ["/tmp/x", "/srv/c/d"], ["/tmp", "/tmpx", "/srv", "/tmp/../x"]),
+        ("path-under(/tmp;.log)", ["/tmp/a.log"], ["/tmp/a", "/tmp/a.log/b", "/tmp/x/../a.log"]),
+        (
+            "dir-under(/tmp)",
+            ["/tmp", "/tmp/x", "/tmp/"],
+            ["/", "/tmp/..", "/tmp/systemd-private-1"],
+        ),
+        ("path-in-evidence(/tmp)", ["/tmp/dump.bin"], ["/tmp/x", "/etc/passwd", "tmp/dump.bin"]),
+    ],
+)
+def test_an_argument_type_takes_these_and_not_those(
+    source: str, good: list[str], bad: list[str], bundle: Bundle
+) -> None:
+    kind = compile_type(source)
+    for value in good:
+        assert kind.fault(value, EXAMPLE_FACTS, bundle.guard) is None, value
+    for value in bad:
+        fault = kind.fault(value, EXAMPLE_FACTS, bundle.guard)
+        assert fault is not None, value
+        assert fault.code
+        assert fault.message
+    assert kind.expected
+
+
+def test_no_type_for_a_name_takes_the_verb_of_another_subcommand(bundle: Bundle) -> None:
+    for verb in ("add", "del", "flush", "change", "replace", "set"):
+        for noun in ("addr", "a", "link", "l", "route", "r", "neigh", "rule"):
+            text = f"ip {noun} {verb} 10.0.0.1 dev eth0"
+            verdict = judge(text, bundle=bundle, facts=EXAMPLE_FACTS, second=EchoReader())
+            assert verdict.ruling is Ruling.BLOCK
+
+
+def test_a_daemon_that_judges_stays_small_and_never_loads_bashlex() -> None:
+    code = (
+        "import sys\n"
+        "from policy.bundle import parse_bundle, read_folder\n"
+        "import policy.worker\n"
+        "parse_bundle(read_folder())\n"
+        "assert not [name for name in sys.modules if name.startswith('bashlex')]\n"
+        "text = open('/proc/self/status').read()\n"
+        "print(text.split('VmHWM:')[1].split()[0])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 40 * 1024
