@@ -53,9 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except SentinelError as error:
         print(f"sentinel-audit: {error}", file=sys.stderr)
-        return UNKNOWN
-    except OSError as error:
-        print(f"sentinel-audit: {error.filename}: {error.strerror}", file=sys.stderr)
+        return error.exit_status
+    except (OSError, UnicodeDecodeError) as error:
+        print(f"sentinel-audit: cannot read: {error}", file=sys.stderr)
         return UNKNOWN
     return status
 
@@ -103,12 +103,12 @@ def run_show(options: argparse.Namespace) -> int:
 
 
 def run_prove(options: argparse.Namespace) -> int:
-    """`prove`: the tlog-proof of one entry under the latest checkpoint, verified before it is shown."""
+    """`prove`: the tlog-proof of one entry under the latest checkpoint; verified before shown."""
     vkeys, _ = _trusted(options)
     note = (options.path / "checkpoint").read_text()
     size = open_checkpoint(note, vkeys).size
     leaves = [leaf_hash(line) for line in islice(_all_lines(options.path), size)]
-    if options.seq >= size or len(leaves) < size:
+    if not 0 <= options.seq < size or len(leaves) < size:
         raise EntryError(f"entry {options.seq}: {size} are signed, {len(leaves)} of them are here")
     line = next(
         islice(_all_lines(options.path, since=options.seq), options.seq % SEGMENT_ENTRIES, None)

@@ -131,7 +131,7 @@ class _Run:
         """The next line."""
         self.read += 1
         self._lines += 1
-        line = raw[:-1]
+        line = raw[:-1] if raw[-1:] == b"\n" else raw
         leaf = leaf_hash(line)
         try:
             entry = decode(line)  # 2
@@ -339,10 +339,14 @@ class _Run:
         if status is None:
             proven = first + lines <= self._proven or not (self._tree.lost or self._mismatch)
             status = Status.VALID if proven else Status.UNPROVEN
+        sentence = None if problem is None else problem.sentence
+        if status is Status.UNPROVEN:
+            start = max(first, self._proven)
+            sentence = f"from entry {start} on linked, but no signed root can be recomputed"
         return SegmentResult(
             name=f"{first:012}",
             first_seq=first,
             entries=lines,
             status=status,
-            sentence=None if problem is None else problem.sentence,
+            sentence=sentence,
         )
