@@ -1,0 +1,1 @@
+"""Reason: from a finding to a proposed plan; a deterministic diagnosis first, a model second."""
