@@ -51,7 +51,7 @@ def seal(payload: bytes, *, payload_type: str, key: Ed25519PrivateKey) -> bytes:
 def open_sealed(data: bytes, *, payload_type: str, key: Ed25519PublicKey) -> bytes:
     """The payload, if the envelope is of this type and signed by this key."""
     # 1. it is small enough to look at        3. it is of the type we asked for
-    # 2. it is an envelope                    4. our key signed exactly these bytes
+    # 2. it is an envelope                    4. it names our key, which signed exactly these bytes
     if len(data) > MAX_ENVELOPE_BYTES:  # 1
         raise EnvelopeError(f"envelope of {len(data)} bytes, at most {MAX_ENVELOPE_BYTES}")
     try:
@@ -62,13 +62,14 @@ def open_sealed(data: bytes, *, payload_type: str, key: Ed25519PublicKey) -> byt
         raise EnvelopeError(f"not an envelope: {error}") from error
     if envelope.payload_type != payload_type:  # 3
         raise EnvelopeError(f"expected {payload_type}, got {envelope.payload_type!r}")
-    try:
-        key.verify(signature, _pre_authentication(payload_type, payload))  # 4
-    except InvalidSignature as error:
+    if envelope.key_id != key_id(key):  # 4
         raise EnvelopeError(
-            f"signature does not verify under key {key_id(key)[:16]}…"
-            f" (the envelope names {envelope.key_id[:16]!r})"
-        ) from error
+            f"expected a signature of key {key_id(key)[:16]}…, got one of {envelope.key_id[:16]!r}"
+        )
+    try:
+        key.verify(signature, _pre_authentication(payload_type, payload))
+    except InvalidSignature as error:
+        raise EnvelopeError(f"the signature of key {key_id(key)[:16]}… is wrong") from error
     return payload
 
 

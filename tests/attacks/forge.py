@@ -1,0 +1,241 @@
+"""Make orders as a hub would, and as a hub that was taken over would."""
+
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from agent.execution_journal import ExecutionJournal
+from agent.executor import Executor
+from agent.proc import boot_id, started_ticks
+from agent.trust import Trust
+from appliance import envelope, records
+from appliance.ids import uuid7
+from appliance.records import (
+    Approval,
+    Condition,
+    FileEvidence,
+    Finding,
+    JudgedStep,
+    Mode,
+    Order,
+    ProcessEvidence,
+    Severity,
+    Shown,
+)
+from audit import proof
+from audit.entry import Actor, EntryDraft
+from audit.merkle import Subtrees
+from audit.note import parse_vkey
+from audit.signer import LocalSigner
+from hub.segments import IndexedState, SegmentLog
+from policy.bundle import SHIPPED_RULES, parse_bundle, read_folder
+from policy.evaluate import EchoReader, judge
+from policy.evidence import facts_of
+from policy.rules import Bundle
+
+NODE = "h1.test"
+ORIGIN = "test.sentinel.internal/log"
+
+_bundles: list[Bundle] = []
+
+
+def shipped() -> Bundle:
+    """The shipped policy, read once."""
+    if not _bundles:
+        _bundles.append(parse_bundle(read_folder(SHIPPED_RULES)))
+    return _bundles[0]
+
+
+@dataclass
+class Forge:
+    """A hub's keys and its log, and the node that knows their public halves."""
+
+    folder: Path
+    mode: Mode = Mode.LIVE
+    order_key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
+    audit_key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
+
+    def __post_init__(self) -> None:
+        self.signer = LocalSigner(ORIGIN, self.audit_key)
+        self.log = self.new_log("log")
+        (self.folder / "state").mkdir()
+        self.trust = Trust(
+            node=NODE,
+            mode=self.mode,
+            order_key=self.order_key.public_key(),
+            audit_vkey=parse_vkey(self.signer.vkey),
+            bundle=shipped(),
+            second=EchoReader(),
+            checkpoint_file=self.folder / "state" / "checkpoint.json",
+            most_timeout_s=30,
+        )
+        self.journal = ExecutionJournal(self.folder / "state" / "journal.jsonl")
+        self.executor = Executor(self.trust, self.journal)
+
+    def new_log(self, name: str) -> SegmentLog:
+        """An audit log under the same key, as a rollback or a fork would be."""
+        return SegmentLog.open(
+            self.folder / name,
+            origin=ORIGIN,
+            signer=self.signer,
+            indexed=IndexedState(),
+            next_inc_seq=lambda _: 0,
+        )
+
+    def finding(self, *pids: int, paths: tuple[Path, ...] = (), **changes: Any) -> Finding:
+        """A finding whose evidence is these processes and files, as they are now."""
+        now = datetime.now(UTC)
+        evidence = [
+            ProcessEvidence(
+                id=f"e{number}",
+                pid=pid,
+                started_ticks=started_ticks(pid) or 1,
+                name="victim",
+                command="victim",
+                owner="root",
+                rss_bytes=1,
+                growth_bytes_per_s=0.0,
+                cpu_percent=0.0,
+            )
+            for number, pid in enumerate(pids, start=1)
+        ]
+        files = [
+            FileEvidence(id=f"e{number}", path=str(path), bytes=1, modified_at=now)
+            for number, path in enumerate(paths, start=len(pids) + 1)
+        ]
+        values = {
+            "finding_id": uuid7(),
+            "condition": Condition.PROCESS_MEMORY,
+            "subject": "a process",
+            "severity": Severity.WARNING,
+            "summary": "it is too large",
+            "observed": 2.0,
+            "limit": 1.0,
+            "unit": "MB",
+            "first_bad_at": now,
+            "fired_at": now,
+            "boot_id": boot_id(),
+            "evidence": (*evidence, *files),
+        }
+        return Finding(**{**values, **changes})
+
+    def shown(self, finding: Finding, *commands: str, **changes: Any) -> Shown:
+        """What an operator would be shown for these commands."""
+        facts = facts_of(finding)
+        steps = []
+        for command in commands:
+            verdict = judge(command, bundle=shipped(), facts=facts, second=EchoReader())
+            steps.append(
+                JudgedStep(
+                    command=command,
+                    purpose="test",
+                    undo=None,
+                    ruling="allow",
+                    rule=verdict.reasons[0].rule,
+                    why="",
+                    program_digest=verdict.program.digest if verdict.program else "0" * 64,
+                )
+            )
+        values = {
+            "incident_id": uuid7(),
+            "plan_id": uuid7(),
+            "node": NODE,
+            "finding_id": finding.finding_id,
+            "evidence_digest": records.digest_of(finding),
+            "steps": tuple(steps),
+            "ruling": "allow",
+            "policy_digest": shipped().digest,
+            "mode": Mode.LIVE,
+            "not_after": datetime.now(UTC) + timedelta(minutes=5),
+        }
+        return Shown(**{**values, **changes})
+
+    def approve(self, shown: Shown, **changes: Any) -> Approval:
+        """An operator's yes to it."""
+        values = {
+            "approval_id": uuid7(),
+            "operator": "operator-1",
+            "shown_digest": records.digest_of(shown),
+            "approved_at": datetime.now(UTC),
+            "comment": "",
+        }
+        return Approval(**{**values, **changes})
+
+    def record(
+        self, shown: Shown, approval: Approval, *, log: SegmentLog | None = None, **changes: Any
+    ) -> tuple[str, str]:
+        """Write the approval's entry; its line and its proof."""
+        log = log or self.log
+        body = {
+            "approval_id": approval.approval_id,
+            "shown_digest": approval.shown_digest,
+            "approval_digest": records.digest_of(approval),
+        }
+        values = {
+            "id": uuid7(),
+            "at": datetime.now(UTC),
+            "type": "approval.grant",
+            "actor": Actor(kind="operator", id=approval.operator, node=None, session=None),
+            "incident": shown.incident_id,
+            "body": body,
+        }
+        (made,) = log.append([EntryDraft(**{**values, **changes})])
+        note = log.checkpoint()
+        node = Subtrees(lambda seq: _leaf(log, seq))
+        return made.line.decode(), proof.make(made.seq, note, node)
+
+    def order(self, finding: Finding, *commands: str, **changes: Any) -> Order:
+        """A whole honest order for these commands."""
+        shown = changes.pop("shown", None) or self.shown(finding, *commands)
+        approval = changes.pop("approval", None) or self.approve(shown)
+        line, text = self.record(shown, approval)
+        values = {
+            "order_id": uuid7(),
+            "node": NODE,
+            "shown": shown,
+            "finding": finding,
+            "approval": approval,
+            "timeout_s": 10.0,
+            "not_after": datetime.now(UTC) + timedelta(minutes=5),
+            "proof": text,
+            "entry": line,
+        }
+        return Order(**{**values, **changes})
+
+    def seal(self, order: Order, *, key: Ed25519PrivateKey | None = None) -> bytes:
+        """The envelope, under the hub's order key unless another is given."""
+        payload = records.to_json(order)
+        return envelope.seal(payload, payload_type=envelope.ORDER_TYPE, key=key or self.order_key)
+
+    def give(self, order: Order) -> records.Report:
+        """Hand the order to the executor and let it run to its report."""
+        before = {report.report_id for report in self.executor.untold()}
+        self.executor.submit(self.seal(order))
+        self.executor.stop()
+        self.executor.run()
+        (report,) = [one for one in self.executor.untold() if one.report_id not in before]
+        return report
+
+
+def _leaf(log: SegmentLog, seq: int) -> bytes:
+    from audit.entry import leaf_hash  # noqa: PLC0415 - beside its one use
+
+    return leaf_hash(log.line(seq))
+
+
+def changed(record: Any, **changes: Any) -> Any:
+    """The record with some fields other than they were."""
+    return msgspec.structs.replace(record, **changes)
+
+
+def wait_for(condition: Any, *, within_s: float = 10) -> None:
+    """Until the condition holds."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.01)
