@@ -12,14 +12,13 @@ from typing import Any, Literal
 import msgspec
 
 from policy.errors import PolicyError
+from policy.lines import Lines
 from policy.places import Places
 from policy.rules import CommandRule, ForbidRule, Form, Operand, Style
 from policy.types import ArgumentType, compile_type
 from policy.verdict import Effect
 
-_HEADER = re.compile(r"\[\[(command|command\.form|forbid)\]\]|\[(places)\]")
 _LINE_IN_ERROR = re.compile(r"\(at line (\d+)")
-_WHERE_IN_ERROR = re.compile(r"`\$\.(command|forbid)\[(\d+)\](?:\.form\[(\d+)\])?")
 _OPERAND = re.compile(r"(.+?)([?*+]?)\Z")
 _MANY = 1 << 30
 
@@ -85,59 +84,12 @@ class RuleFile(msgspec.Struct, frozen=True, kw_only=True):
     places: Places
 
 
-class _Lines:
-    """Where the headers of a file stand: TOML tables have no line numbers of their own."""
-
-    def __init__(self, file: str, text: str) -> None:
-        self.file = file
-        self.commands: list[int] = []
-        self.forms: list[list[int]] = []
-        self.forbids: list[int] = []
-        for number, line in enumerate(text.splitlines(), start=1):
-            if '"""' in line or "'''" in line:
-                raise PolicyError("a string must stay on one line", file=file, line=number)
-            if found := _HEADER.match(line.strip()):
-                self._note(found[1], number)
-
-    def _note(self, header: str | None, number: int) -> None:
-        match header:
-            case "command":
-                self.commands.append(number)
-                self.forms.append([])
-            case "command.form" if self.forms:
-                self.forms[-1].append(number)
-            case "forbid":
-                self.forbids.append(number)
-            case _:
-                pass
-
-    def check(self, spec: FileSpec) -> None:
-        """A table written inline would have no line: refuse it."""
-        counts = [len(command.form) for command in spec.command]
-        if counts != [len(lines) for lines in self.forms] or len(spec.forbid) != len(self.forbids):
-            message = "write each table with its own [[header]] line"
-            raise PolicyError(message, file=self.file, line=1)
-
-    def of_error(self, text: str) -> int:
-        """The line of the rule that a conversion error talks about."""
-        found = _WHERE_IN_ERROR.search(text)
-        if not found:
-            return 1
-        index = int(found[2])
-        try:
-            if found[1] == "forbid":
-                return self.forbids[index]
-            return self.forms[index][int(found[3])] if found[3] else self.commands[index]
-        except IndexError:
-            return 1
-
-
 def compile_file(file: str, data: bytes) -> RuleFile:
     """The rules of one file; raises `PolicyError` with the file and line."""
     text = _decode(file, data)
-    lines = _Lines(file, text)
+    lines = Lines(file, text)
     spec = _convert(file, text, lines)
-    lines.check(spec)
+    lines.check([len(command.form) for command in spec.command], len(spec.forbid))
     commands = tuple(
         _command(command, file, line, forms)
         for command, line, forms in zip(spec.command, lines.commands, lines.forms, strict=True)
@@ -157,7 +109,7 @@ def _decode(file: str, data: bytes) -> str:
         raise PolicyError("not UTF-8", file=file, line=line) from error
 
 
-def _convert(file: str, text: str, lines: _Lines) -> FileSpec:
+def _convert(file: str, text: str, lines: Lines) -> FileSpec:
     try:
         tables: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
