@@ -17,8 +17,7 @@ class Limits(Settings, frozen=True, kw_only=True):
 
     host_memory_percent: Percent = 92.0  # memory that cannot be given to a new process
     process_memory_percent: Percent = 60.0  # of the host's memory, for one process
-    # By process name, in place of the percentage.
-    process_memory_mb: dict[str, Megabytes] = msgspec.field(default_factory=dict)
+    process_memory_mb: dict[str, Megabytes] = msgspec.field(default_factory=dict)  # by name
     leak_window_s: Seconds = 120.0  # how long a process must have grown steadily
     leak_growth_mb: Megabytes = 64  # and by how much in that window, at least
     disk_percent: Percent = 90.0  # bytes, as df counts them; every filesystem

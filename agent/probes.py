@@ -30,56 +30,13 @@ _MAX_PROCESSES = 20_000  # a fork bomb must not take the agent with it
 UNITS_EVERY_S = 15.0  # systemctl costs about 10 ms, half of what a whole cycle may cost
 
 # Filesystems without a disk or memory of their own, or always full by nature (images).
-_PSEUDO = frozenset(
-    [
-        "autofs",
-        "binder",
-        "binfmt_misc",
-        "bpf",
-        "cgroup",
-        "cgroup2",
-        "configfs",
-        "debugfs",
-        "devpts",
-        "devtmpfs",
-        "efivarfs",
-        "erofs",
-        "fuse.gvfsd-fuse",
-        "fuse.lxcfs",
-        "fuse.portal",
-        "fusectl",
-        "hugetlbfs",
-        "iso9660",
-        "mqueue",
-        "nsfs",
-        "proc",
-        "pstore",
-        "ramfs",
-        "rpc_pipefs",
-        "securityfs",
-        "selinuxfs",
-        "squashfs",
-        "sysfs",
-        "tracefs",
-        "udf",
-    ]
+_PSEUDO = re.compile(
+    r"autofs|binder|binfmt_misc|bpf|cgroup2?|configfs|debugfs|devpts|devtmpfs|efivarfs|erofs"
+    r"|fuse\.(gvfsd-fuse|lxcfs|portal)|fusectl|hugetlbfs|iso9660|mqueue|nsfs|proc|pstore|ramfs"
+    r"|rpc_pipefs|securityfs|selinuxfs|squashfs|sysfs|tracefs|udf"
 )
 # A file server that is gone blocks statvfs for ever, and with it the agent.
-_REMOTE = frozenset(
-    [
-        "9p",
-        "afs",
-        "beegfs",
-        "ceph",
-        "cifs",
-        "fuse.sshfs",
-        "glusterfs",
-        "lustre",
-        "nfs",
-        "nfs4",
-        "smb3",
-    ]
-)
+_REMOTE = re.compile(r"9p|afs|beegfs|ceph|cifs|fuse\.sshfs|glusterfs|lustre|nfs4?|smb3")
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 _UNIT = re.compile(r"([^/]+\.(?:service|scope|socket|mount))(?:/|\Z)")
 
@@ -195,7 +152,7 @@ def mounts() -> tuple[MountReading, ...]:
         fields = line.split(" ")
         dash = fields.index("-", 6)
         fstype, options = fields[dash + 1], fields[5].split(",")
-        if fstype in _PSEUDO or fstype in _REMOTE or "ro" in options:
+        if _PSEUDO.fullmatch(fstype) or _REMOTE.fullmatch(fstype) or "ro" in options:
             continue
         by_mount[_unescaped(fields[4])] = (fields[2], _unescaped(fields[dash + 2]), fstype)
     found: dict[str, MountReading] = {}

@@ -1,13 +1,19 @@
-"""The agent's settings: every key of agent.toml, with its unit and its default."""
+"""The agent's settings: every key of agent.toml, with its unit and its default.
+
+Those of the executor are in `agent/executor_settings.py`, apart, because it does without grpc.
+"""
 
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 
+from agent.executor_settings import ExecutorSettings
 from agent.limits import Limits, Megabytes, Samples, Seconds
 from appliance.channel import Identity
 from appliance.settings import Settings
+
+__all__ = ["AgentSettings", "ExecutorSettings", "Limits"]
 
 
 class AgentSettings(Settings, frozen=True, kw_only=True):
