@@ -25,7 +25,7 @@ def page(template: str, *sections: str, **context: Any) -> ResponseReturnValue:
     context["strip"] = views.strip(database(), now=now())
     context |= {"who": who(), "now": now(), "refresh_s": settings().refresh_s}
     names = ("strip", *sections)
-    parts = {name: Markup(render_template(f"parts/{name}.html", **context).strip()) for name in names}  # noqa: S704 - a template's own output, escaped there
+    parts = {name: _part(name, context) for name in names}
     digests = {name: _digest(part) for name, part in parts.items()}
     context |= {"have": ",".join(f"{name}={digest}" for name, digest in digests.items())}
     if HAVE not in request.headers:
@@ -35,6 +35,11 @@ def page(template: str, *sections: str, **context: Any) -> ResponseReturnValue:
     if not changed:
         return Response(status=204)
     return make_response(render_template("live.html", parts=changed, **context))
+
+
+def _part(name: str, context: dict[str, Any]) -> Markup:
+    text = render_template(f"parts/{name}.html", **context).strip()
+    return Markup(text)  # noqa: S704 - a template's own output, escaped there
 
 
 def _digest(part: str) -> str:

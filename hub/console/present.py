@@ -6,9 +6,10 @@ reorder or hide text visible, so that an operator approves what is there.
 
 from datetime import UTC, datetime
 
-from flask import Flask, url_for
+from flask import Flask
 from markupsafe import Markup, escape
 
+from appliance import __version__
 from appliance.journal import shown
 from appliance.lifecycle import State
 from hub.console.words import CONDITIONS, OUTCOMES, RULINGS, SEVERITIES, STATES, Badge
@@ -48,7 +49,7 @@ def install(app: Flask) -> None:
         "outcome_badge": lambda name: badge(OUTCOMES.get(name, Badge(name, "?", "bad"))),
         "condition_name": lambda name: CONDITIONS.get(name, name),
         "state_name": lambda state: STATES[State(state)].text,
-        "asset": lambda name: url_for("static", filename=name),
+        "asset": lambda name: f"/static/{name}?v={__version__}",  # url_for fails on a foreign host
     }
 
 

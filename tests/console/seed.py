@@ -55,7 +55,9 @@ def node(db: Database, name: str = "node-1", *, dry_run: bool = False) -> None:
         )  # fmt: skip
 
 
-def finding(*, name: str = "leaky", summary: str | None = None, severity: str = "critical") -> Finding:
+def finding(
+    *, name: str = "leaky", summary: str | None = None, severity: str = "critical"
+) -> Finding:
     moment = now() - timedelta(minutes=4)
     return Finding(
         finding_id=uuid7(),
@@ -203,9 +205,7 @@ def judged(
             ruling=worst, policy_digest=DIGEST, shown=Jsonb(seeded.shown),
             shown_digest=seeded.digest, verdicts=Jsonb(seeded.verdicts),
         )  # fmt: skip
-        work.run(
-            "set_expiry", incident_id=seeded.incident_id, expires_at=seeded.shown.not_after
-        )
+        work.run("set_expiry", incident_id=seeded.incident_id, expires_at=seeded.shown.not_after)
         _to(work, seeded, [State.PROPOSED], state, note=f"ruled {worst}")
     return seeded
 

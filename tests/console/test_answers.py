@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from flask import Flask
+from psycopg.types.json import Jsonb
 
 from appliance.lifecycle import State
 from appliance.records import Mode, Outcome
@@ -92,9 +93,7 @@ def test_a_form_sent_by_another_site_is_refused(signed_in: SignIn, database: Dat
 
 
 @pytest.mark.parametrize("verb", ["approve", "reject", "close", "manual"])
-def test_a_viewer_may_look_and_not_answer(
-    signed_in: SignIn, database: Database, verb: str
-) -> None:
+def test_a_viewer_may_look_and_not_answer(signed_in: SignIn, database: Database, verb: str) -> None:
     seeded = seed.judged(database)
     browser = signed_in("viewer-1")
     page = browser.get(page_of(seeded)).text
@@ -175,7 +174,7 @@ def test_without_a_notary_every_page_says_so_and_approvals_are_closed(
     browser = signed_in("operator-1")
     silent = seed.now() - timedelta(minutes=1)
     with database.transaction() as work:
-        work.run("beat", part="notary", instance="notary-1", now=silent, detail=_json())
+        work.run("beat", part="notary", instance="notary-1", now=silent, detail=Jsonb({}))
     for path in ("/incidents", page_of(seeded), "/nodes", "/audit", "/status"):
         text = browser.get(path).text
         assert "The audit log cannot be written; approvals are closed" in text, path
@@ -237,9 +236,3 @@ def test_an_answer_to_no_incident_is_not_found_or_refused(signed_in: SignIn, app
     sent = browser.post(f"{gone}/approve", {"shown_digest": "00" * 32}, page="/account")
     assert sent.status_code == 409
     assert "There is no plan to answer" in sent.text
-
-
-def _json():
-    from psycopg.types.json import Jsonb
-
-    return Jsonb({})

@@ -1,10 +1,13 @@
 """What the pages show and how they answer: headers, hostile text, filters, live parts, errors."""
 
+import hashlib
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import msgspec
 import pytest
 from flask import Flask
 
@@ -109,19 +112,15 @@ def test_filters_are_part_of_the_address(
     assert found == expected
 
 
-def test_a_long_list_has_pages(
-    settings: ConsoleSettings, people: None, database: Database
-) -> None:
+def test_a_long_list_has_pages(settings: ConsoleSettings, people: None, database: Database) -> None:
     seed.node(database)
     for number in range(5):
         seed.opened(database, found=seed.finding(summary=f"number-{number}"))
-    import msgspec
-
     app = create_app(msgspec.structs.replace(settings, page_rows=2))
     browser = Browser(app)
     browser.sign_in("viewer-1")
     first = browser.get("/incidents?sort=oldest")
-    assert "1–2 of 5" in first.text
+    assert "2 of 5" in first.text
     onward = re.search(r'href="([^"]+)" rel="next"', first.text)
     assert onward is not None
     query = parse_qs(urlsplit(onward[1].replace("&amp;", "&")).query)
@@ -173,7 +172,7 @@ def test_the_audit_page_filters_and_shows_the_checkpoint(
     assert "00" * 32 in text
     only = browser.get(f"/audit?incident={seeded.incident_id}").text
     assert "needle" in only
-    assert "<span class=\"muted\">text</span> hay" not in only
+    assert '<span class="muted">text</span> hay' not in only
     assert "No entry fits." in browser.get("/audit?text=nothing&type=incident.open").text
     assert "needle" in browser.get(f"/incidents/{seeded.incident_id}").text
 
@@ -205,8 +204,7 @@ def test_what_the_console_does_not_know_is_an_internal_error_without_details(
 ) -> None:
     seeded = seed.opened(database)
     with database.transaction() as work:
-        connection = work._connection
-        connection.execute("UPDATE incident SET finding = '{\"secret\": 1}'")
+        work._connection.execute("UPDATE incident SET finding = '{\"secret\": 1}'")
     answer = signed_in("operator-1").get(f"/incidents/{seeded.incident_id}")
     assert answer.status_code == 500
     assert "Internal error, see journal." in answer.text
@@ -214,9 +212,7 @@ def test_what_the_console_does_not_know_is_an_internal_error_without_details(
     assert "/incidents/" in caplog.text
 
 
-def test_a_database_that_is_gone_is_said_in_one_sentence(
-    signed_in: SignIn, app: Flask
-) -> None:
+def test_a_database_that_is_gone_is_said_in_one_sentence(signed_in: SignIn, app: Flask) -> None:
     browser = signed_in("operator-1")
     app.extensions["database"].close()
     answer = browser.get("/incidents")
@@ -273,11 +269,7 @@ def test_only_administrators_change_people(
     assert after == [(item.name, item.role, item.disabled) for item in before]
 
 
-def test_a_host_name_that_is_not_ours_is_refused(
-    settings: ConsoleSettings, people: None
-) -> None:
-    import msgspec
-
+def test_a_host_name_that_is_not_ours_is_refused(settings: ConsoleSettings, people: None) -> None:
     app = create_app(msgspec.structs.replace(settings, names=("console.example",)))
     assert app.test_client().get("/sign-in", base_url="https://evil.example").status_code == 400
     assert app.test_client().get("/sign-in", base_url="https://console.example").status_code == 200
@@ -306,3 +298,10 @@ def test_figures_read_well() -> None:
     assert present.amount(2048, "bytes/s") == "2.0 KiB/s"
     assert present.when(None) == "never"
     assert "Z</time>" in present.until(seed.now() + timedelta(minutes=1))
+
+
+def test_what_was_brought_along_is_what_the_readme_says(repository: Path) -> None:
+    folder = repository / "hub" / "console"
+    row = re.search(r"`static/(htmx[^`]+)` .*`([0-9a-f]{64})`", (folder / "README.md").read_text())
+    assert row is not None
+    assert hashlib.sha256((folder / "static" / row[1]).read_bytes()).hexdigest() == row[2]

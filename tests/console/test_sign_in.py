@@ -150,7 +150,9 @@ def test_a_refreshing_page_does_not_keep_a_session_alive(
     browser = signed_in("operator-1")
 
     def seen() -> object:
-        return next(item.seen_at for item in operators.listed(database) if item.name == "operator-1")
+        return next(
+            item.seen_at for item in operators.listed(database) if item.name == "operator-1"
+        )
 
     with database.transaction() as work:
         cookie = browser.client.get_cookie("__Host-sentinel", domain="localhost")
@@ -265,9 +267,7 @@ def test_short_passwords_and_strange_names_are_refused(database: Database) -> No
         with pytest.raises(OperatorError, match="a name is"):
             operators.add(database, name=name, role="viewer", by=ROOT, now=seed.now())
     with pytest.raises(OperatorError, match="12 to 256"):
-        operators.add(
-            database, name="x", role="viewer", by=ROOT, now=seed.now(), password="short"
-        )
+        operators.add(database, name="x", role="viewer", by=ROOT, now=seed.now(), password="short")
     with pytest.raises(OperatorError, match="a role is one of"):
         operators.add(database, name="x", role="root", by=ROOT, now=seed.now())
     assert operators.listed(database) == []
