@@ -30,11 +30,7 @@ class Automaton:
             key = (state, character)
             if key not in self._after:
                 self._after[key] = self._open(
-                    [
-                        stack[1]
-                        for stack in state
-                        if stack is not None and character in stack[0]
-                    ]
+                    [stack[1] for stack in state if stack is not None and character in stack[0]]
                 )
             state = self._after[key]
             if not state:

@@ -8,7 +8,7 @@ import json
 
 from hub.reason import gbnf
 from hub.reason.gbnf import Grammar
-from hub.reason.offer import ABSTAIN, Offer
+from hub.reason.offer import ABSTAIN, Offer, Option
 
 MOST_WORDS = 160  # characters of explanation; the demo model has little more to say
 MOST_CITED = 3
@@ -20,25 +20,35 @@ _WORD = "[A-Za-z0-9 ,.:;()%/_-]"  # nothing that JSON, a terminal or a page woul
 def build(choices: Offer) -> Grammar:
     """The grammar of these choices, read back by the strict reader."""
     branches = [f"c{number}" for number in range(1, len(choices.options) + 1)]
-    lines = [f"root ::= {_literal('{"culprit":"')} ( {' | '.join([*branches, 'none'])} )"]
-    for branch, option in zip(branches, choices.options, strict=True):
-        fixes = " | ".join(_literal(_inside(fix.text)) for fix in option.fixes)
-        lines.append(
-            f"{branch} ::= {_literal(_inside(option.text) + '","fix":"')} ( {fixes} )"
-            f" {_literal('","evidence":["')} cites {_literal('"],"because":"')} words"
-        )
-    lines.append(f"none ::= {_literal(_inside(ABSTAIN) + '","because":"')} words")
+    begin = _literal('{"culprit":"')
+    lines = [f"root ::= {begin} ( {' | '.join([*branches, 'none'])} )"]
+    lines += [_branch(*pair) for pair in zip(branches, choices.options, strict=True)]
+    lines.append("none ::= " + _literal(_inside(ABSTAIN) + '","because":"') + " words")
     if branches:
+        more = "( " + _literal('","') + f" cite ){{0,{MOST_CITED - 1}}}"
         cited = " | ".join(_literal(one) for one in choices.citations)
-        more = f'( {_literal('","')} cite ){{0,{MOST_CITED - 1}}}'
         lines += [f"cite ::= {cited}", f"cites ::= cite {more}"]
-    lines.append(f"words ::= {_FIRST} {_WORD}{{0,{MOST_WORDS - 1}}} {_literal('"}')}")
+    end = _literal('"}')
+    lines.append(f"words ::= {_FIRST} {_WORD}{{0,{MOST_WORDS - 1}}} {end}")
     return validate("\n".join(lines) + "\n")
 
 
 def validate(text: str) -> Grammar:
     """Refuse, with a `GrammarError`, whatever llama.cpp would crash on or not be bound by."""
     return gbnf.read(text)
+
+
+def _branch(name: str, option: Option) -> str:
+    fixes = " | ".join(_literal(_inside(fix.text)) for fix in option.fixes)
+    parts = (
+        _literal(_inside(option.text) + '","fix":"'),
+        f"( {fixes} )",
+        _literal('","evidence":["'),
+        "cites",
+        _literal('"],"because":"'),
+        "words",
+    )
+    return f"{name} ::= {' '.join(parts)}"
 
 
 def _literal(text: str) -> str:

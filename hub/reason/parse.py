@@ -22,7 +22,9 @@ MAX_EXPLANATION = 300
 class _Answer(Record, frozen=True, kw_only=True):
     culprit: Annotated[str, msgspec.Meta(max_length=200)]
     fix: Annotated[str, msgspec.Meta(max_length=200)] | None = None
-    evidence: Annotated[list[Annotated[str, msgspec.Meta(max_length=5)]], msgspec.Meta(max_length=8)]
+    evidence: Annotated[
+        list[Annotated[str, msgspec.Meta(max_length=5)]], msgspec.Meta(max_length=8)
+    ]
     because: Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
 
 

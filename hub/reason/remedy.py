@@ -98,7 +98,11 @@ def _value(hole: str, target: Evidence, template: Template, ground: Ground) -> s
         case "pid", ProcessEvidence():
             return str(target.pid)
         case "unit", ProcessEvidence():
-            if target.unit is None or target.unit not in ground.units or not target.unit.endswith(".service"):
+            if (
+                target.unit is None
+                or target.unit not in ground.units
+                or not target.unit.endswith(".service")
+            ):
                 raise UnfitError("")  # no service of the evidence; ending it is another remedy
             return _unit(target.unit, ground.untouchable)
         case "unit", UnitEvidence():
