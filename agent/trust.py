@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from agent.errors import JournalError
 from agent.executor_settings import ExecutorSettings
 from appliance.envelope import load_public_key
-from appliance.errors import SettingsError
+from appliance.errors import EnvelopeError, SettingsError
 from appliance.records import Mode
 from audit.checkpoint import Checkpoint
 from audit.errors import VkeyError
@@ -68,7 +68,7 @@ def load_trust(settings: ExecutorSettings, second: SecondReader) -> Trust:
     return Trust(
         node=settings.node,
         mode=settings.mode,
-        order_key=load_public_key(settings.order_key),
+        order_key=_order_key(settings.order_key),
         audit_vkey=_vkey(settings.audit_vkey),
         bundle=bundle_or_refusal(read_folder(settings.policy or SHIPPED_RULES)),
         second=second,
@@ -76,6 +76,13 @@ def load_trust(settings: ExecutorSettings, second: SecondReader) -> Trust:
         most_timeout_s=settings.most_timeout_s,
         seen=_seen(file),
     )
+
+
+def _order_key(path: Path) -> Ed25519PublicKey:
+    try:
+        return load_public_key(path)
+    except EnvelopeError as error:
+        raise SettingsError(str(error)) from error
 
 
 def _vkey(path: Path) -> Vkey:
