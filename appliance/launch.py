@@ -216,6 +216,11 @@ class Postgres:
         query = f"select 1 from pg_database where datname = '{database}'"  # noqa: S608 - our own name
         return "1" in run("psql", self._client("psql", "-Atc", query, "postgres"))
 
+    def pgbench(self, script: Path, *, database: str, clients: int, seconds: int) -> list[str]:
+        """The command that runs a script with PostgreSQL's own load tool."""
+        words = ["-n", "-f", str(script), "-c", str(clients), "-j", "2", "-T", str(seconds)]
+        return self._client("pgbench", *words, database)
+
     def close(self) -> None:
         """End the server and remove its socket folder."""
         if self.part is not None:

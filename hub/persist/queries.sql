@@ -299,3 +299,7 @@ SELECT * FROM node WHERE name = %(name)s;
 -- How many log entries an incident has, with the one that is about to be offered
 SELECT (SELECT count(*) FROM audit_entry WHERE incident = %(incident)s)
      + (SELECT count(*) FROM audit_outbox WHERE incident = %(incident)s) + 1 AS entries;
+
+-- count_incidents --
+-- How many incidents there are
+SELECT count(*) AS incidents FROM incident;
