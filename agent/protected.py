@@ -28,7 +28,7 @@ _NAMES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
 # Our own daemons by their command line: as programs, and as modules of an interpreter.
 _OURS = re.compile(
     r"(?:\A|/)sentinel-(?:agent|executor|hub|notary|console|reasoner|postgres)(?:\s|\Z)"
-    r"|\s-m\s(?:agent|agent\.execute|hub)(?:\s|\Z)"
+    r"|\s-m\s(?:agent|agent\.execut\w+|hub)(?:\s|\Z)"
 )
 
 

@@ -166,7 +166,7 @@ class Spool:
             if isinstance(error, sqlite3.OperationalError):  # no room, no right: not a broken file
                 raise SpoolError(f"{self._path}: cannot open the spool: {error}") from error
             aside = self._path.with_name(f"{self._path.name}.damaged-{uuid7()}")
-            log.error("%s is damaged (%s); moved to %s, starting anew", self._path, error, aside)
+            log.warning("%s is damaged (%s); moved to %s, starting anew", self._path, error, aside)
             for suffix in ("", "-wal", "-shm"):
                 with contextlib.suppress(FileNotFoundError):
                     Path(f"{self._path}{suffix}").rename(f"{aside}{suffix}")

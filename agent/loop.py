@@ -1,0 +1,218 @@
+"""The agent's clock: look, detect, capture, spool, wait; and watch what became of an order.
+
+What was decided in a cycle counts only once it is in the spool: when the disk is full the old
+memory stays, and the same condition fires again in the next cycle. Nothing is half-done.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Protocol
+
+from agent import status
+from agent.capture import capture
+from agent.detect import Memory, Turn, detect
+from agent.errors import ProbeError, SpoolError
+from agent.executor_socket import Client
+from agent.handover import Handover
+from agent.history import History
+from agent.notify import notify
+from agent.probes import HostProbe
+from agent.readings import Readings
+from agent.settings import AgentSettings
+from agent.spool import Spool
+from agent.status import OpenFinding, Status
+from agent.transport import Transport
+from agent.watch import Watch
+from appliance.errors import RefusedError
+from appliance.ids import uuid7
+from appliance.records import Body, Cleared, Event, Persisting, from_json, to_json
+
+log = logging.getLogger(__name__)
+
+
+class Probe(Protocol):
+    """Gives readings of a host; the real one or a simulated one."""
+
+    boot_id: str
+
+    def read(self) -> Readings:
+        """One look; raises `ProbeError`."""
+        ...
+
+
+class Detection:
+    """One cycle after the other, without sleep or network."""
+
+    def __init__(self, settings: AgentSettings, probe: Probe, spool: Spool, watch: Watch) -> None:
+        self._settings = settings
+        self._probe = probe
+        self._spool = spool
+        self._watch = watch
+        self._history = History(window_s=settings.limits.leak_window_s)
+        self.memory = _remembered(spool, probe.boot_id)
+
+    def cycle(self, *, now: datetime) -> list[Event]:
+        """Look once; the events that were spooled."""
+        readings = self._probe.read()
+        self._history.add(readings)
+        turn = detect(
+            readings,
+            self._history,
+            self.memory,
+            self._settings.limits,
+            fire_after=self._settings.fire_after,
+            clear_after=self._settings.clear_after,
+            now=now,
+            new_id=uuid7,
+        )
+        hold = timedelta(seconds=self._settings.hold_s)
+        persisting = self._watch.persisting(turn.memory.open_findings(), hold=hold, now=now)
+        events = [*self._events(turn, readings, now=now), *_wrapped(persisting)]
+        if events:
+            self._store(turn, events, persisting, now=now)
+        self.memory = turn.memory
+        return events
+
+    def _events(self, turn: Turn, readings: Readings, *, now: datetime) -> list[Event]:
+        ours = frozenset({os.getpid()})
+        found = [
+            capture(fired, readings, self._history, now=now, ours=ours) for fired in turn.fired
+        ]
+        ended = [
+            Cleared(
+                finding_id=one.finding_id,
+                cleared_at=now,
+                observed=one.observed,
+                order_id=self._watch.order_of(one.finding_id),
+            )
+            for one in turn.ended
+        ]
+        return _wrapped([*found, *ended])
+
+    def _store(
+        self, turn: Turn, events: list[Event], persisting: list[Persisting], *, now: datetime
+    ) -> None:
+        # From here on a restart finds the findings and the memory of them, or neither.
+        self._spool.put(events, kept={"memory": to_json(turn.memory)})
+        self._watch.settle(persisting, [one.finding_id for one in turn.ended], now=now)
+        self._spool.put([], kept={"watch": self._watch.kept()})
+        for event in events:
+            log.info("%s", _sentence(event))
+
+
+class Agent:
+    """The whole agent: detection, transport and the way to the executor."""
+
+    def __init__(self, settings: AgentSettings, probe: Probe | None = None) -> None:
+        folder = _folder(settings.state_dir)
+        probe = probe or HostProbe()
+        self._settings = settings
+        self.spool = Spool(folder / "spool.db", limit_bytes=settings.spool_limit_mb * 1024 * 1024)
+        self.watch = Watch(self.spool.kept("watch"))
+        self.detection = Detection(settings, probe, self.spool, self.watch)
+        self.handover = Handover(
+            Client(settings.executor_socket),
+            self.spool,
+            self.watch,
+            taken=self._taken,
+        )
+        self.transport = Transport(
+            hub=settings.hub,
+            hub_name=settings.hub_name,
+            identity=settings.identity,
+            spool=self.spool,
+            boot_id=probe.boot_id,
+            dry_run=lambda: self.handover.dry_run,
+            take_order=self.handover.take,
+        )
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        """Work until `stop`."""
+        self.handover.start()
+        self.transport.start()
+        notify("READY=1")
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            self._turn()
+            notify("WATCHDOG=1")
+            self._stopping.wait(max(0.0, self._settings.cycle_s - (time.monotonic() - began)))
+        notify("STOPPING=1")
+        self.handover.stop()
+        self.transport.stop()
+        self.spool.close()
+
+    def stop(self) -> None:
+        """End `run` soon."""
+        self._stopping.set()
+
+    def _taken(self, order_id: str) -> None:
+        self.transport.order_taken(order_id)
+
+    def _turn(self) -> None:
+        now = datetime.now(UTC)
+        try:
+            self.detection.cycle(now=now)
+        except (ProbeError, SpoolError) as error:
+            log.warning("cycle skipped: %s", error)
+        try:
+            status.write(self._settings.state_dir, self._status(now))
+        except (OSError, SpoolError) as error:
+            log.warning("no status: %s", error)
+
+    def _status(self, now: datetime) -> Status:
+        counts = self.spool.counts()
+        return Status(
+            at=now,
+            cycle_s=self._settings.cycle_s,
+            hub=self._settings.hub,
+            connected=self.transport.connected,
+            trouble=self.transport.trouble,
+            executor_answers=self.handover.executor_answers,
+            waiting=counts.waiting,
+            waiting_bytes=counts.bytes,
+            dropped=counts.dropped,
+            aside=counts.aside,
+            findings=tuple(
+                OpenFinding(
+                    finding_id=finding_id,
+                    condition=track.condition.value,
+                    observed=track.observed,
+                    limit=track.limit,
+                )
+                for finding_id, track in self.detection.memory.open_findings().items()
+            ),
+        )
+
+
+def _wrapped(bodies: Sequence[Body]) -> list[Event]:
+    return [Event(event_id=uuid7(), body=body) for body in bodies]
+
+
+def _remembered(spool: Spool, boot_id: str) -> Memory:
+    kept = spool.kept("memory")
+    try:
+        return from_json(kept, Memory) if kept else Memory(boot_id=boot_id)
+    except RefusedError as error:  # of another version: lasting conditions fire again
+        log.warning("the detector's memory cannot be read, starting without: %s", error)
+        return Memory(boot_id=boot_id)
+
+
+def _folder(path: Path) -> Path:
+    try:
+        path.mkdir(mode=0o750, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SpoolError(f"{path}: cannot be made: {error.strerror}") from error
+    return path
+
+
+def _sentence(event: Event) -> str:
+    body = event.body
+    words = getattr(body, "summary", "") or getattr(body, "order_id", "") or ""
+    name = getattr(body, "finding_id", "")
+    return f"{body.__struct_config__.tag} {name} {words}".strip()
