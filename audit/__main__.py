@@ -68,6 +68,7 @@ def run_verify(options: argparse.Namespace) -> int:
         report = verify(
             segments(options.path),
             notes(options.path),
+            latest=latest(options.path),
             vkeys=vkeys,
             since=since,
             progress=progress,
@@ -130,16 +131,15 @@ def segments(path: Path) -> Iterator[tuple[str, Iterator[bytes]]]:
 
 
 def notes(path: Path) -> Iterator[str]:
-    """The kept checkpoints in order, then the latest; torn bytes at an end are left out."""
-    last = ""
+    """The kept checkpoints in order; torn bytes at an end are left out."""
     for file in sorted((path / "checkpoints").glob("*.notes")):
-        for last in split_notes(file.read_bytes())[0]:
-            yield last
-    latest = path / "checkpoint"
-    if latest.exists():
-        note = latest.read_bytes().decode(errors="replace")
-        if note != last:
-            yield note
+        yield from split_notes(file.read_bytes())[0]
+
+
+def latest(path: Path) -> str | None:
+    """The published checkpoint; after a crash it may be older than the last kept one."""
+    file = path / "checkpoint"
+    return file.read_bytes().decode(errors="replace") if file.exists() else None
 
 
 def _segment_files(path: Path) -> list[Path]:

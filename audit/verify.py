@@ -40,16 +40,17 @@ def verify(
     notes: Iterable[str],
     *,
     vkeys: Sequence[Vkey],
+    latest: str | None = None,
     since: str | None = None,
     segment_entries: int = SEGMENT_ENTRIES,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Report:
-    """Verify a log. `notes` are its kept checkpoints in order, then the latest.
+    """Verify a log. `notes` are its kept checkpoints in order, `latest` the published one.
 
     `since` is the note of an earlier audit: the log must extend it. Nothing about the log raises;
     a wrong `since` does (`NoteError`, `CheckpointError`), because it is the caller's.
     """
-    run = _Run(notes, vkeys=vkeys, since=since, segment_entries=segment_entries)
+    run = _Run(notes, latest, vkeys=vkeys, since=since, segment_entries=segment_entries)
     for name, lines in segments:
         run.begin(int(name))
         for line in lines:
@@ -65,6 +66,7 @@ class _Run:
     def __init__(
         self,
         notes: Iterable[str],
+        latest: str | None,
         *,
         vkeys: Sequence[Vkey],
         since: str | None,
@@ -75,7 +77,7 @@ class _Run:
         self._origin = vkeys[0].name
         self._found = Findings()
         self._pinned = None if since is None else open_checkpoint(since, vkeys)
-        self._expected = self._merge(notes)
+        self._expected = self._merge(notes, [] if latest is None else [latest])
         self._next = next(self._expected, None)
         self._last: Checkpoint | None = None  # the largest verified one met so far
         self._checkpoints = 0
@@ -94,28 +96,29 @@ class _Run:
 
     # 1 and 7
 
-    def _merge(self, notes: Iterable[str]) -> Iterator[Checkpoint]:
+    def _merge(self, kept: Iterable[str], latest: Sequence[str]) -> Iterator[Checkpoint]:
+        """All checkpoints by size; of one size there may be several, with one root."""
         pinned = [] if self._pinned is None else [self._pinned]
-        return heapq.merge(self._verified(notes), pinned, key=lambda known: known.size)
+        return heapq.merge(
+            self._verified(kept, name="kept checkpoint"),
+            self._verified(latest, name="published checkpoint"),
+            pinned,
+            key=lambda known: known.size,
+        )
 
-    def _verified(self, notes: Iterable[str]) -> Iterator[Checkpoint]:
-        before: Checkpoint | None = None
-        for number, note in enumerate(notes):
+    def _verified(self, notes: Iterable[str], *, name: str) -> Iterator[Checkpoint]:
+        before = 0
+        for number, note in enumerate(notes, start=1):
             try:
                 checkpoint = open_checkpoint(note, self._vkeys)
             except AuditRefusedError as error:
-                self._problem(Status.INVALID, None, f"checkpoint {number + 1}: {error}")
+                self._problem(Status.INVALID, None, f"{name} {number}: {error}")
                 continue
-            if before is not None and checkpoint.size < before.size:
-                sentence = f"checkpoint {number + 1} is of {checkpoint.size} entries, after one of"
-                self._problem(Status.INVALID, None, f"{sentence} {before.size}")
+            if checkpoint.size < before:
+                sentence = f"{name} {number} is of {checkpoint.size} entries, after one of {before}"
+                self._problem(Status.INVALID, None, sentence)
                 continue
-            if before is not None and before.size == checkpoint.size:
-                if before.root != checkpoint.root:
-                    sentence = f"two checkpoints of {before.size} entries have different roots"
-                    self._problem(Status.INVALID, before.size - 1, sentence)
-                continue
-            before = checkpoint
+            before = checkpoint.size
             yield checkpoint
 
     # 2 to 5
@@ -220,6 +223,8 @@ class _Run:
     def _compare(self) -> None:
         while self._next is not None and self._next.size <= self._tree.size:
             checkpoint, self._next = self._next, next(self._expected, None)
+            if self._differs(checkpoint):
+                continue
             self._last = checkpoint
             if self._tree.lost or self._mismatch or checkpoint.size < self._tree.size:
                 continue
@@ -237,6 +242,15 @@ class _Run:
             self._proven = checkpoint.size
             self._checkpoints += 1
             self._report(reading.altered, reading.links)
+
+    def _differs(self, checkpoint: Checkpoint) -> bool:
+        """Whether it is the second of its size; with another root, it is evidence."""
+        if self._last is None or self._last.size != checkpoint.size:
+            return False
+        if self._last.root != checkpoint.root:
+            sentence = f"two checkpoints of {checkpoint.size} entries have different roots"
+            self._problem(Status.INVALID, max(0, checkpoint.size - 1), sentence)
+        return True
 
     def _report(self, altered: list[int], links: list[int]) -> None:
         for seq in altered:
@@ -260,7 +274,9 @@ class _Run:
         reading = self._tree.unsettled()
         self._report(reading.altered, reading.links)
         while self._next is not None:  # checkpoints of entries that are not there
-            self._last, self._next = self._next, next(self._expected, None)
+            if not self._differs(self._next):
+                self._last = self._next
+            self._next = next(self._expected, None)
         signed = 0 if self._last is None else self._last.size
         if signed > self._size:
             self._absent(signed)

@@ -34,7 +34,7 @@ scalars = st.none() | st.booleans() | integers | texts
 values = st.recursive(
     scalars,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
-    max_leaves=12,
+    max_leaves=6,  # so that it cannot be deeper than the profile allows
 )
 bodies = st.dictionaries(keys, values, max_size=4)
 
@@ -62,11 +62,7 @@ def test_an_entry_reads_back_as_itself_and_every_encoder_writes_the_same_bytes(
     body: dict[str, Any],
 ) -> None:
     entry = entry_of(body=body)
-    try:
-        line = encode(entry)
-    except EntryError as error:
-        assert "nested" in str(error)
-        return
+    line = encode(entry)
     assert decode(line) == entry
     stdlib = json.dumps(
         msgspec.to_builtins(entry), sort_keys=True, separators=(",", ":"), ensure_ascii=False
@@ -183,7 +179,7 @@ def test_another_spelling_of_the_same_entry_is_refused(before: bytes, after: byt
     ],
 )
 def test_the_writer_refuses_what_the_reader_would_refuse(changes: dict[str, Any]) -> None:
-    with pytest.raises(EntryError, match="^entry "):
+    with pytest.raises(EntryError, match=r"^entry "):
         encode(entry_of(**changes))
 
 
