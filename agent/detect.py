@@ -86,7 +86,7 @@ def detect(
     new_id: Callable[[], str],
 ) -> Turn:
     """Judge one reading; `history` has it already."""
-    tracks: dict[str, Track] = msgspec.field(default_factory=dict)
+    tracks: dict[str, Track] = {}
     fired: list[Fired] = []
     ended: list[Ended] = []
     seen = {measure.key: measure for measure in measures(readings, history, limits)}

@@ -100,6 +100,11 @@ class Executor:
             return _report(order, Outcome.DRY_RUN, reason=f"{whose} says dry run; nothing was run")
         return self._run_steps(order, checked.steps)
 
+    @property
+    def dry_run(self) -> bool:
+        """Whether this node runs nothing, whatever an order says."""
+        return self.trust.mode is not Mode.LIVE
+
     def untold(self) -> list[Report]:
         """Reports the agent does not have yet."""
         with self._lock:

@@ -61,12 +61,18 @@ class Answer(Record, frozen=True, kw_only=True, omit_defaults=True):
     refused: str = ""
     reason: str = ""
     reports: tuple[Report, ...] = ()
+    dry_run: bool = True  # this node's own setting; with the answer to `reports`
 
 
 class Desk(Protocol):
     """What the socket needs of an executor."""
 
     news: threading.Condition
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether this node runs nothing, whatever an order says."""
+        ...
 
     def submit(self, envelope: bytes) -> str:
         """Take an order over; its id."""
@@ -144,7 +150,8 @@ class Server:
                     _log.warning("order refused at %s", error)
                     return Answer(refused=error.step, reason=error.because)
             case Reports(wait_s=wait_s):
-                return Answer(reports=tuple(self._wait(wait_s)))
+                reports = tuple(self._wait(wait_s))
+                return Answer(reports=reports, dry_run=self._desk.dry_run)
             case Told(report_id=report_id):
                 self._desk.told(report_id)
                 return Answer()
@@ -169,7 +176,11 @@ class Client:
 
     def reports(self, *, wait_s: float = 0.0) -> tuple[Report, ...]:
         """Reports that were not confirmed, waiting up to so long for one."""
-        return self._ask(Reports(wait_s=wait_s), patience_s=wait_s).reports
+        return self.news(wait_s=wait_s).reports
+
+    def news(self, *, wait_s: float = 0.0) -> Answer:
+        """The same, with what the executor says about itself."""
+        return self._ask(Reports(wait_s=wait_s), patience_s=wait_s)
 
     def told(self, report_id: str) -> None:
         """Confirm a report; only once it is in the spool."""

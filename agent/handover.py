@@ -37,6 +37,7 @@ class Handover:
         self._orders: queue.SimpleQueue[tuple[str, bytes]] = queue.SimpleQueue()
         self._pending: set[str] = set()  # a reconnect offers an order again: once is enough
         self._stopping = threading.Event()
+        self._answered = threading.Event()
         self.executor_answers = False
         self.dry_run = True  # until the executor says that this node is live
 
@@ -49,6 +50,10 @@ class Handover:
         """End both threads soon."""
         self._stopping.set()
         self._orders.put(("", b""))
+
+    def wait_for_executor(self, within_s: float) -> bool:
+        """Until the executor has answered once, or the time has passed."""
+        return self._answered.wait(within_s)
 
     def take(self, order_id: str, envelope: bytes) -> None:
         """An order came from the hub."""
@@ -79,13 +84,17 @@ class Handover:
             self._watch.reported(report, now=now)
             self._store(report)
         else:
+            self._spool.put([], kept={"watch": self._watch.kept()})
             log.info("order %s is with the executor", shown(order_id, most=60))
         self._taken(order_id)
 
     def _fetch(self) -> None:
         while not self._stopping.is_set():
             try:
-                for report in self._client.reports(wait_s=POLL_S):
+                # The first question is short: the hub is told early whether this node is live.
+                answer = self._client.news(wait_s=POLL_S if self.executor_answers else 0.0)
+                self.dry_run = answer.dry_run
+                for report in answer.reports:
                     self._watch.reported(report, now=datetime.now(UTC))
                     self._store(report)  # from here on a crash keeps it; the executor asks again
                     self._client.told(report.report_id)
@@ -107,6 +116,8 @@ class Handover:
         if self.executor_answers and not answers:
             log.warning("%s", why)
         self.executor_answers = answers
+        if answers:
+            self._answered.set()
 
 
 def _refusal(order_id: str, step: str, reason: str, *, now: datetime) -> Report:

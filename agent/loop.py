@@ -34,6 +34,8 @@ from appliance.records import Body, Cleared, Event, Persisting, from_json, to_js
 
 log = logging.getLogger(__name__)
 
+_EXECUTOR_WITHIN_S = 2.0
+
 
 class Probe(Protocol):
     """Gives readings of a host; the real one or a simulated one."""
@@ -135,6 +137,7 @@ class Agent:
     def run(self) -> None:
         """Work until `stop`."""
         self.handover.start()
+        self.handover.wait_for_executor(_EXECUTOR_WITHIN_S)  # the hello says whether it is live
         self.transport.start()
         notify("READY=1")
         while not self._stopping.is_set():

@@ -116,9 +116,8 @@ class Transport:
         except SentinelError as error:
             return str(error)
         with grpc.secure_channel(self._hub, credentials, options=options) as channel:
-            conversation = _Conversation(
-                sentinel_pb2_grpc.HubStub(channel), self._spool, self._hello(), self._take_order
-            )
+            stub = sentinel_pb2_grpc.HubStub(channel)  # type: ignore[no-untyped-call]  # generated
+            conversation = _Conversation(stub, self._spool, self._hello(), self._take_order)
             self._conversation = conversation
             if self._stopping.is_set():
                 conversation.end()
@@ -200,7 +199,7 @@ class _Conversation:
             self._ended = True
             self._news.notify_all()
         if self._call is not None:
-            self._call.cancel()
+            self._call.cancel()  # type: ignore[no-untyped-call]
 
     def _give_up(self) -> None:
         if not self.welcomed:
