@@ -1,6 +1,7 @@
 """Serve the console over TLS with gunicorn: one process, some threads, a graceful end."""
 
 import logging
+import socket
 import ssl
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +10,7 @@ from flask import Flask
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
-from appliance.errors import SettingsError
+from appliance.errors import LaunchError, SettingsError
 from hub.console.app import create_app, session_key
 from hub.console.settings import ConsoleSettings
 
@@ -26,12 +27,27 @@ def check(settings: ConsoleSettings) -> None:
 def run(settings: ConsoleSettings) -> int:
     """Serve until a signal ends it; the exit status."""
     check(settings)
+    _free(settings)
     _log.info("console on https://%s:%d", settings.bind, settings.port)
     try:
         _Gunicorn(settings).run()
     except SystemExit as leaving:
         return int(leaving.code or 0)
     return 0
+
+
+def _free(settings: ConsoleSettings) -> None:
+    """Refuse a taken address in one line; gunicorn would try again and again."""
+    try:
+        family = socket.getaddrinfo(settings.bind, settings.port, type=socket.SOCK_STREAM)[0][0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((settings.bind, settings.port))
+    except OSError as error:
+        raise LaunchError(
+            f"console: cannot listen on {settings.bind} port {settings.port}: {error.strerror};"
+            " change `bind` or `port`, or end what listens there"
+        ) from error
 
 
 def _tls(settings: ConsoleSettings) -> ssl.SSLContext:

@@ -39,7 +39,8 @@ SELECT incident.incident_id, incident.node, incident.condition, incident.subject
        incident.state::text AS state, incident.state_since, incident.opened_at,
        incident.fired_at, incident.cleared_at, incident.expires_at, incident.attempts,
        plan.body AS plan, judgement.ruling, judgement.shown, judgement.shown_digest,
-       judgement.verdicts, judgement.policy_digest, judgement.judged_at, approval.operator AS approved_by,
+       judgement.verdicts, judgement.policy_digest, judgement.judged_at,
+       approval.operator AS approved_by,
        approval.approved_at, approval.body AS approval,
        exec_order.created_at AS ordered_at, exec_order.taken_at
 FROM incident
@@ -71,17 +72,13 @@ SELECT seq, ts, type, actor, line FROM audit_entry
 WHERE incident = %(incident_id)s ORDER BY seq LIMIT 500;
 
 -- view_audit --
--- A page of the newest audit entries that pass the filters
-SELECT seq, entry_id, ts, type, actor, incident, line, count(*) OVER () AS total
+-- A page of the newest audit entries that pass the filters; a long log is not counted
+SELECT seq, entry_id, ts, type, actor, incident, line
 FROM audit_entry
 WHERE (%(incident)s::text = '' OR incident::text = %(incident)s)
   AND (%(type)s::text = '' OR type = %(type)s)
   AND (%(text)s::text = '' OR position(lower(%(text)s) IN lower(line)) > 0)
 ORDER BY seq DESC LIMIT %(limit)s OFFSET %(offset)s;
-
--- view_audit_types --
--- The types of entries the log holds, for the filter
-SELECT DISTINCT type FROM audit_entry ORDER BY type;
 
 -- view_checkpoint --
 -- The newest signed checkpoint

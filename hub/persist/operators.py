@@ -204,7 +204,14 @@ def sign_in_once(
             return _begin(work, name, address=address, way="link", rules=rules, now=now)
         _not_locked(work, "address", address, most=rules.address_failures, rules=rules, now=now)
         work.one("failure_add", name="", address=address, now=now)
-        _offer(work, "auth.fail", "one-time link", {"address": address}, outcome="refused", now=now)
+        _offer(
+            work,
+            "auth.fail",
+            "unknown",
+            {"address": address, "method": "link"},
+            outcome="refused",
+            now=now,
+        )
     raise SigninError("this link was used already or is too old; ask for a new one")
 
 
@@ -257,7 +264,14 @@ def _prove(
     fits = _fits(password, row["password_hash"] if row else _nobody)  # 3
     if row is None or row["disabled"] or not fits:
         with db.transaction() as work:
-            _offer(work, "auth.fail", name, {"address": address}, outcome="refused", now=now)
+            _offer(
+                work,
+                "auth.fail",
+                name,
+                {"address": address, "method": "password"},
+                outcome="refused",
+                now=now,
+            )
         raise SigninError("this name and password do not fit together")
 
 
@@ -275,7 +289,7 @@ def _begin(
         now=now,
         expires_at=now + rules.absolute,
     )
-    body = {"address": address, "way": way}
+    body = {"address": address, "method": way}
     _offer(work, "auth.login", name, body, outcome="ok", session=key[:16], now=now)
     return token
 

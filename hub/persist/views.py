@@ -49,14 +49,10 @@ class Page:
     """Some rows of a longer list."""
 
     rows: list[Row]
-    total: int
     number: int
     size: int
-
-    @property
-    def pages(self) -> int:
-        """How many pages there are, at least one."""
-        return max(1, -(-self.total // self.size))
+    more: bool  # there is a next page
+    total: int | None = None  # None: too many to count each time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +97,8 @@ def incidents(db: Database, wanted: Filter, *, size: int) -> Page:
             limit=size,
             offset=(number - 1) * size,
         )
-    return Page(rows=rows, total=rows[0]["total"] if rows else 0, number=number, size=size)
+    total = rows[0]["total"] if rows else 0
+    return Page(rows=rows, number=number, size=size, more=number * size < total, total=total)
 
 
 def incident(db: Database, incident_id: str) -> Details | None:
@@ -118,8 +115,8 @@ def incident(db: Database, incident_id: str) -> Details | None:
         )
 
 
-def audit(db: Database, wanted: AuditFilter, *, size: int) -> tuple[Page, list[str], Row | None]:
-    """A page of audit entries, the types there are, and the newest checkpoint."""
+def audit(db: Database, wanted: AuditFilter, *, size: int) -> tuple[Page, Row | None]:
+    """A page of audit entries, and the newest checkpoint."""
     number = max(1, wanted.page)
     with db.transaction() as work:
         rows = work.all(
@@ -127,13 +124,12 @@ def audit(db: Database, wanted: AuditFilter, *, size: int) -> tuple[Page, list[s
             incident=wanted.incident,
             type=wanted.type,
             text=wanted.text,
-            limit=size,
+            limit=size + 1,
             offset=(number - 1) * size,
         )
-        types = [row["type"] for row in work.all("view_audit_types")]
         checkpoint = work.one("view_checkpoint")
-    total = rows[0]["total"] if rows else 0
-    return Page(rows=_read(rows), total=total, number=number, size=size), types, checkpoint
+    more = len(rows) > size
+    return Page(rows=_read(rows[:size]), number=number, size=size, more=more), checkpoint
 
 
 def nodes(db: Database) -> list[Row]:

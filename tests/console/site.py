@@ -26,7 +26,7 @@ class Site:
     """One console process on a free port."""
 
     def __init__(self, folder: Path, dsn: str) -> None:
-        self.port = free_port()
+        self.port, self.ended = free_port(), False
         self.url = f"https://localhost:{self.port}"
         self.log = folder / "console.log"
         certify(folder)
@@ -52,8 +52,14 @@ class Site:
                 time.sleep(0.1)
         raise AssertionError(f"the console did not start:\n{self.log.read_text()}")
 
+    def end(self) -> None:
+        """Ask it to end, once: a second signal could meet an interpreter that is going already."""
+        if not self.ended:
+            self.process.terminate()
+        self.ended = True
+
     def stop(self) -> int:
-        self.process.terminate()
+        self.end()
         return self.process.wait(timeout=15)
 
 

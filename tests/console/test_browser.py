@@ -195,7 +195,7 @@ def test_a_console_that_is_gone_is_said_on_the_page(
     window: Open, site: Site, problems: list[str]
 ) -> None:
     page = window()
-    site.process.terminate()
+    site.end()
     expect(page.get_by_text("No connection to the console since")).to_be_visible()
     problems.clear()
 

@@ -4,6 +4,7 @@ from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
 from appliance.ids import is_uuid
+from audit.entry import TYPES
 from hub.console import forms
 from hub.console.access import database, needs, settings
 from hub.console.live import page
@@ -20,11 +21,17 @@ def show() -> ResponseReturnValue:
     incident = forms.asked("incident")
     wanted = AuditFilter(
         incident=incident if is_uuid(incident) else "",
-        type=forms.asked("type", most=64),
+        type=forms.choice("type", TYPES),
         text=forms.asked("text"),
         page=forms.number("page"),
     )
-    found, types, checkpoint = views.audit(database(), wanted, size=settings().page_rows)
+    found, checkpoint = views.audit(database(), wanted, size=settings().page_rows)
     return page(
-        "audit.html", "entries", found=found, wanted=wanted, types=types, checkpoint=checkpoint
+        "audit.html",
+        "entries",
+        found=found,
+        wanted=wanted,
+        types=sorted(TYPES),
+        checkpoint=checkpoint,
+        still=bool(wanted.text),  # searching a long log again every few seconds is for nobody
     )
