@@ -60,9 +60,8 @@ class Automaton:
             if stack is None or not isinstance(stack[0], str):
                 opened.add(stack)
                 continue
-            name, rest = stack
-            for way in self._rules[name]:
-                pushed = rest
+            for way in self._rules[stack[0]]:
+                pushed = stack[1]
                 for symbol in reversed(way):
                     pushed = (symbol, pushed)
                 waiting.append(pushed)

@@ -73,7 +73,7 @@ def _serve(end: socket.socket) -> int:
 
 
 def _load(wanted: Load):  # type: ignore[no-untyped-def]  # noqa: ANN202 - its type is in llama.py
-    from hub.reason.llama import LlamaModel, sha256_of  # after the limits, since it loads much
+    from hub.reason.llama import LlamaModel, sha256_of  # noqa: PLC0415 - after the limits
 
     path = Path(wanted.path)
     sha256 = sha256_of(path)

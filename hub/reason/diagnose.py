@@ -80,6 +80,7 @@ def diagnose(finding: Finding, catalogue: Catalogue | None = None) -> Diagnosis:
 
 def label(item: Evidence) -> str:
     """What a person calls this piece of evidence; control characters are shown, length bounded."""
+    text = item.id
     match item:
         case ProcessEvidence():
             text = f"{shown(item.name, most=80)} (pid {item.pid})"

@@ -90,7 +90,8 @@ def send(end: socket.socket, message: ToChild | ToParent) -> None:
 
 def receive_to_child(end: socket.socket) -> ToChild:
     """The next message to the child; waits for it."""
-    return msgspec.json.decode(_frame(end, lambda: None), type=ToChild)
+    message: ToChild = msgspec.json.decode(_frame(end, lambda: None), type=ToChild)
+    return message
 
 
 def receive_to_parent(end: socket.socket, *, deadline: float, tick: Callable[[], None]) -> ToParent:
@@ -104,7 +105,8 @@ def receive_to_parent(end: socket.socket, *, deadline: float, tick: Callable[[],
         if monotonic() > deadline:
             raise TimeoutError
 
-    return msgspec.json.decode(_frame(end, waiting), type=ToParent)
+    message: ToParent = msgspec.json.decode(_frame(end, waiting), type=ToParent)
+    return message
 
 
 def _frame(end: socket.socket, waiting: Callable[[], None]) -> bytes:

@@ -13,7 +13,7 @@ from hub.reason.offer import ABSTAIN, Offer, Option
 MOST_WORDS = 160  # characters of explanation; the demo model has little more to say
 MOST_CITED = 3
 
-_FIRST = "[A-Z]"
+BEGINNING = "The evidence shows that "  # so that a small model explains and does not repeat
 _WORD = "[A-Za-z0-9 ,.:;()%/_-]"  # nothing that JSON, a terminal or a page would interpret
 
 
@@ -29,7 +29,7 @@ def build(choices: Offer) -> Grammar:
         cited = " | ".join(_literal(one) for one in choices.citations)
         lines += [f"cite ::= {cited}", f"cites ::= cite {more}"]
     end = _literal('"}')
-    lines.append(f"words ::= {_FIRST} {_WORD}{{0,{MOST_WORDS - 1}}} {end}")
+    lines.append(f"words ::= {_literal(BEGINNING)} {_WORD}{{1,{MOST_WORDS}}} {end}")
     return validate("\n".join(lines) + "\n")
 
 

@@ -228,7 +228,7 @@ class LlamaModel:
         if self._fits(first, walk, state, referee):
             return first
         best = np.argpartition(logits, -BEST)[-BEST:]
-        for some in (best, np.arange(self._size)):
+        for some in (best, np.arange(self._size, dtype=best.dtype)):
             order = np.lexsort((some, -logits[some]))  # by likelihood, ties by number
             for token in some[order]:
                 if self._fits(int(token), walk, state, referee):
@@ -266,7 +266,7 @@ class _Referee:
 
     def allows(self, token: int) -> bool:
         """Whether the token may come next."""
-        self._one.id, self._one.logit, self._one.p = token, 1.0, 0.0
+        self._one.__init__(token, 1.0, 0.0)  # type: ignore[misc]  # the same place in memory
         llama_cpp.llama_sampler_apply(self._sampler, ctypes.byref(self._array))
         return float(self._one.logit) > float("-inf")
 

@@ -201,7 +201,7 @@ def _processes(finding: Finding) -> list[ProcessEvidence]:
 def _subject_mount(finding: Finding) -> MountEvidence | None:
     mounts = [one for one in finding.evidence if isinstance(one, MountEvidence)]
     named = [one for one in mounts if one.mount == finding.subject]
-    return (named or sorted(mounts, key=lambda one: one.mount) or [None])[0]
+    return next(iter(named or sorted(mounts, key=lambda one: one.mount)), None)
 
 
 def _share(mine: float, everyone: Iterable[float]) -> float:

@@ -18,7 +18,7 @@ MOST_CITATIONS = 12  # e-ids that one answer may choose its citations from
 ABSTAIN = "N none of these"
 NO_FIX = "0 nothing by command"
 
-_ODD = re.compile(r"[^A-Za-z0-9_./@:+ -]")  # in a choice, anything else is an underscore
+_ODD = re.compile(r"[^A-Za-z0-9_./@:+,=() -]")  # in a choice, anything else is an underscore
 
 
 class Fix(Record, frozen=True, kw_only=True):
@@ -50,7 +50,8 @@ def offer(finding: Finding, diagnosis: Diagnosis) -> Offer:
     others = sorted((item.id for item in finding.evidence), key=lambda one: int(one[1:]))
     return Offer(
         options=tuple(
-            _option(letter, suspect) for letter, suspect in zip(ascii_uppercase, suspects)
+            _option(letter, suspect)
+            for letter, suspect in zip(ascii_uppercase, suspects, strict=False)
         ),
         citations=tuple(dict.fromkeys([*named, *others]))[:MOST_CITATIONS],
     )

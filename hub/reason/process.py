@@ -35,6 +35,7 @@ from hub.reason.settings import ReasonSettings
 
 TICK_S = 0.1  # how often a waiting parent looks whether it should go on waiting
 GIVE_UP_S = 5.0  # how long a child may take to give up a question before it is killed
+_PASSED_ON = ("PATH", "LANG", "LD_LIBRARY_PATH", "LLAMA_CPP_LIB_PATH", "PYTHONPATH", "TMPDIR")
 REST_S = 60.0  # before a file that did not load is tried again
 
 
@@ -62,12 +63,9 @@ class ModelProcess:
 
     def ask(self, question: Ask, *, go_on: Callable[[], bool]) -> Answer:
         """One answer within the deadline; raises `ModelError`, or `CancelledError`."""
-        deadline = (
-            monotonic() + self._settings.deadline_s + (0 if self._child else self._settings.load_s)
-        )
         watch = _Watch(go_on)
         end = self._started(watch.tick)
-        deadline = min(deadline, monotonic() + self._settings.deadline_s)
+        deadline = monotonic() + self._settings.deadline_s
         watch.on_stop = lambda: send(end, Stop())
         message = self._exchange(end, question, deadline=deadline, tick=watch.tick)
         if isinstance(message, Answer):
@@ -126,10 +124,10 @@ class ModelProcess:
                     str(os.getpid()),
                     str(self._settings.memory_limit_bytes()),
                 ],
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,  # the library's own words; what matters comes as Failed
-                env={**os.environ, "GGML_NO_BACKTRACE": "1"},
+                env=_environment(),
             )
         self._end = ours
         return ours
@@ -169,6 +167,14 @@ class ModelProcess:
     def _error(self, why: str) -> ModelError:
         self.trouble = f"model {self._path.name}: {shown(why, most=400)}"
         return ModelError(self.trouble)
+
+
+def _environment() -> dict[str, str]:
+    """What the child needs and nothing else of ours; no debugger is started when it crashes."""
+    return {
+        **{name: os.environ[name] for name in _PASSED_ON if name in os.environ},
+        "GGML_NO_BACKTRACE": "1",
+    }
 
 
 class _Watch:

@@ -86,7 +86,7 @@ def _choices(choices: Offer) -> str:
     return "".join([*lines, f"{ABSTAIN}\n"])
 
 
-def _line(item: Evidence) -> str:  # noqa: PLR0911 - one line a kind
+def _line(item: Evidence) -> str:
     match item:
         case ProcessEvidence():
             keep = f" PROTECTED {_quoted(item.protected)}" if item.protected else ""

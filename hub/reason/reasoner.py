@@ -84,6 +84,12 @@ def _question(
     )
 
 
+def failed_plan(incident_id: str, problem: str) -> Plan:
+    """A plan without steps, for a finding that the diagnosis itself could not digest."""
+    nothing = Diagnosis(summary=problem, suspects=(), is_close=False)
+    return _catalogue_plan(incident_id, nothing, problem)
+
+
 def _catalogue_plan(incident_id: str, diagnosis: Diagnosis, problem: str) -> Plan:
     first = diagnosis.suspects[0] if diagnosis.suspects else None
     remedy = first.remedies[0] if first and first.remedies else None
@@ -158,9 +164,14 @@ def _diagnosis_text(diagnosis: Diagnosis, suspect: Suspect | None, words: str) -
         chosen = f"{suspect.candidate.label}: {suspect.title}; {suspect.candidate.why}."
         text = f"{chosen} First in the ranking was {diagnosis.summary}"
     notes = f" Note: {'; '.join(suspect.notes)}." if suspect and suspect.notes else ""
-    advice = f" {suspect.runbook}" if suspect else ""
+    advice = f" {suspect.runbook}" if suspect and not _acts(suspect) else ""
     said = f' The model says: "{words}"' if words else ""
     return shown(f"{text}{notes}{advice}{said}", most=MAX_TEXT)
+
+
+def _acts(suspect: Suspect) -> bool:
+    """Whether some command can help; where none can, a person needs the catalogue's advice."""
+    return any(not remedy.only_reads for remedy in suspect.remedies)
 
 
 def _confidence(diagnosis: Diagnosis, suspect: Suspect | None, *, less: int) -> int:

@@ -21,7 +21,8 @@ from appliance.journal import shown
 from appliance.records import Finding, Plan
 from hub.reason.errors import CancelledError
 from hub.reason.process import ModelProcess
-from hub.reason.reasoner import reason
+from hub.reason.queue import DatabaseQueue
+from hub.reason.reasoner import failed_plan, reason
 from hub.reason.settings import ReasonSettings
 
 WAIT_S = 2.0  # a notification may be lost, so the queue is looked at as often as this
@@ -78,8 +79,6 @@ class Queue(Protocol):
 
 def run(settings: ReasonSettings, stop: threading.Event) -> int:
     """Work until `stop` is set; 0."""
-    from hub.reason.queue import DatabaseQueue
-
     holder = f"{socket.gethostname()}/{os.getpid()}"
     model = ModelProcess(settings) if settings.model else None
     with DatabaseQueue(settings.dsn, holder=holder, lease_s=settings.lease_s) as queue:
@@ -127,6 +126,11 @@ class Worker:
             if stop.is_set():
                 self._queue.release(task.incident_id)
             return True
+        except SentinelError:
+            raise
+        except Exception as error:  # noqa: BLE001 - it would only fail again: a person takes it
+            _log.exception("cannot diagnose incident=%s", task.incident_id)
+            plan = failed_plan(task.incident_id, f"the diagnosis failed: {type(error).__name__}")
         if not self._queue.save(task.incident_id, plan):
             _log.info("plan came too late: incident=%s", task.incident_id)
             return True
