@@ -5,11 +5,12 @@ or unknown, 3 the command was not understood.
 """
 
 import argparse
+import fcntl
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,7 +20,7 @@ from appliance.errors import SentinelError
 from audit import proof
 from audit.checkpoint import open_checkpoint, split_notes
 from audit.entry import MAX_LINE_BYTES, Entry, decode, leaf_hash
-from audit.errors import EntryError, TrustError
+from audit.errors import AuditRefusedError, EntryError, TrustError
 from audit.merkle import Subtrees
 from audit.note import Vkey, parse_vkey
 from audit.report import as_text
@@ -64,19 +65,29 @@ def run_verify(options: argparse.Namespace) -> int:
     """`verify`: the whole log against its signed checkpoints."""
     vkeys, told = _trusted(options)
     since = None if options.since is None else options.since.read_text()
+    published = latest(options.path)
+    upto = _size_while_written(options.path, published, vkeys)
     with _progress(options.path) as progress:
         report = verify(
-            segments(options.path),
-            notes(options.path),
-            latest=latest(options.path),
+            segments(options.path, upto=upto),
+            notes(options.path, upto=None if upto is None else published),
+            latest=published,
             vkeys=vkeys,
             since=since,
             progress=progress,
         )
     if options.json:
-        print(msgspec.json.encode({**msgspec.to_builtins(report), "key_from": told}).decode())
+        print(
+            msgspec.json.encode(
+                {**msgspec.to_builtins(report), "key_from": told, "live": upto is not None}
+            ).decode()
+        )
         return report.exit_status
     print(as_text(report))
+    if upto is not None:
+        print(
+            "  A notary has this log open; what it wrote after this checkpoint was not looked at."
+        )
     print(f"  key:    {vkeys[0]}")
     if told == "log folder":
         print(
@@ -124,16 +135,28 @@ def run_prove(options: argparse.Namespace) -> int:
     return 0
 
 
-def segments(path: Path) -> Iterator[tuple[str, Iterator[bytes]]]:
-    """The segments of a log folder by name, each with its lines and their newlines."""
+def segments(path: Path, *, upto: int | None = None) -> Iterator[tuple[str, Iterator[bytes]]]:
+    """The segments of a log folder by name, each with its lines and their newlines.
+
+    With `upto`, no more than so many lines in all.
+    """
+    lines = 0
     for file in _segment_files(path):
-        yield file.stem, _lines(file)
+        rest = None if upto is None else max(0, upto - lines)
+        if rest == 0:
+            return
+        counted = count(lines)
+        yield file.stem, (line for line, _ in zip(_lines(file, most=rest), counted, strict=False))
+        lines = next(counted)
 
 
-def notes(path: Path) -> Iterator[str]:
-    """The kept checkpoints in order; torn bytes at an end are left out."""
+def notes(path: Path, *, upto: str | None = None) -> Iterator[str]:
+    """The kept checkpoints in order, as far as `upto`; torn bytes at an end are left out."""
     for file in sorted((path / "checkpoints").glob("*.notes")):
-        yield from split_notes(file.read_bytes())[0]
+        for note in split_notes(file.read_bytes())[0]:
+            yield note
+            if note == upto:
+                return
 
 
 def latest(path: Path) -> str | None:
@@ -148,10 +171,29 @@ def _segment_files(path: Path) -> list[Path]:
     return sorted(file for file in (path / "seg").glob("*.jsonl") if file.stem.isdecimal())
 
 
-def _lines(file: Path) -> Iterator[bytes]:
+def _lines(file: Path, *, most: int | None = None) -> Iterator[bytes]:
     """What is longer than any entry comes in pieces, so that no line can fill the memory."""
     with file.open("rb") as stream:
-        yield from iter(partial(stream.readline, MAX_LINE_BYTES + 2), b"")
+        yield from islice(iter(partial(stream.readline, MAX_LINE_BYTES + 2), b""), most)
+
+
+def _size_while_written(path: Path, published: str | None, vkeys: Sequence[Vkey]) -> int | None:
+    """The published size when a notary has the log open, None when all that is there counts.
+
+    What the notary writes while we read is for the next verification: it is not signed yet, or by
+    a checkpoint that was published after we began.
+    """
+    if published is None:
+        return None
+    try:
+        with (path / "lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        with suppress(AuditRefusedError):  # the verifier says what is wrong with it
+            return open_checkpoint(published, vkeys).size
+    except OSError:
+        pass
+    return None
 
 
 def _all_lines(path: Path, *, since: int = 0) -> Iterator[bytes]:

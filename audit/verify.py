@@ -91,6 +91,7 @@ class _Run:
         self._tree = Branches()
         self._proven = 0  # entries under a root that was recomputed
         self._mismatch = False
+        self._cut: bytes | None = None  # a line without its end, as the last one after a crash
         self._latest = ""  # the highest ts
         self._incidents: dict[str, int] = {}
 
@@ -134,11 +135,15 @@ class _Run:
         """The next line."""
         self.read += 1
         self._lines += 1
-        line = raw[:-1] if raw[-1:] == b"\n" else raw
+        self._settle_cut()
+        if raw[-1:] != b"\n":
+            self._cut = raw
+            return
+        line = raw[:-1]
         leaf = leaf_hash(line)
         try:
             entry = decode(line)  # 2
-            self._demand_ours(raw, entry)
+            self._demand_ours(entry)
         except EntryError as error:
             self._problem(Status.INVALID, self._size, f"entry {self._size}: {error}")
             self._place(leaf)
@@ -156,9 +161,14 @@ class _Run:
         if entry.type not in TYPES:
             self._found.warn(f"entry {entry.seq} is of a type unknown here: {entry.type[:60]}")
 
-    def _demand_ours(self, raw: bytes, entry: Entry) -> None:
-        if raw[-1:] != b"\n":
-            raise EntryError("the line has no end")
+    def _settle_cut(self) -> None:
+        """A line without its end, and yet something follows it or a checkpoint covers it."""
+        if self._cut is not None:
+            self._problem(Status.INVALID, self._size, f"entry {self._size}: the line has no end")
+            self._place(leaf_hash(self._cut))
+            self._cut = None
+
+    def _demand_ours(self, entry: Entry) -> None:
         if entry.log != self._origin:
             raise EntryError(f"it is of the log {entry.log}, not of {self._origin}")
 
@@ -269,6 +279,8 @@ class _Run:
 
     def finish(self) -> Report:
         """The end of the log."""
+        if self._next is not None and self._next.size > self._size:
+            self._settle_cut()
         self._flush()
         self._end_segment()
         reading = self._tree.unsettled()
@@ -310,6 +322,9 @@ class _Run:
         if self._last is None:
             what = "no checkpoint: nothing here is signed" if self._size else "there is no log here"
             return Verdict.INCOMPLETE, what
+        if self._cut is not None:
+            what = "the machine stopped, or the notary writes, in the middle of a line; the"
+            return Verdict.INCOMPLETE, f"{what} {signed} signed entries are as signed"
         if self._size > signed:
             late = self._size - signed
             return (

@@ -375,3 +375,20 @@ def test_random_damage_is_never_valid() -> None:
         report = LOG.with_lines(lines).verify()
         assert report.verdict is Verdict.TAMPERED, as_text(report)
         assert any(segment.status is not Status.VALID for segment in report.segments)
+
+
+@pytest.mark.parametrize("cut", [1, 100, -1])
+def test_a_last_line_cut_by_a_crash_is_incomplete_not_tampered(cut: int) -> None:
+    log = replace(LOG, notes=LOG.notes[:-1])
+    files = log.files()
+    last = files[-1][1]
+    last[1:] = [last[1][:cut]]  # entries 24, and a piece of 25; 25 are signed
+    report = verify_files(files, log.notes)
+    assert (report.verdict, report.exit_status) == (Verdict.INCOMPLETE, 2)
+    assert "in the middle of a line; the 25 signed entries are as signed" in report.sentence
+
+
+def test_a_line_without_its_end_before_others_is_tampering() -> None:
+    files = LOG.files()
+    files[1][1][-1] = files[1][1][-1].rstrip(b"\n")
+    assert "has no end" in tampered(verify_files(files, LOG.notes), 15).sentence
