@@ -63,3 +63,12 @@ def test_a_wrong_setting_is_named(tmp_path: Path, line: str, said: str) -> None:
     with pytest.raises(SettingsError) as caught:
         reader.load(path, ConsoleSettings)
     assert str(caught.value) == f"{path}: {said}"
+
+
+def test_the_readme_tells_every_setting_and_its_default(repository: Path) -> None:
+    text = (repository / "hub" / "console" / "README.md").read_text(encoding="utf-8")
+    table = text.split("## Settings")[1].split("## ")[0]
+    for field in msgspec.structs.fields(ConsoleSettings):
+        assert f"`{field.name}`" in table, field.name
+        if field.default not in (msgspec.NODEFAULT, ()):
+            assert str(field.default) in table, field.name
