@@ -104,6 +104,15 @@ class Launcher:
                 )
             time.sleep(0.02)
 
+    def demand_alive(self, *, but: Part | None = None) -> None:
+        """Raise `LaunchError` when a part has ended by itself; `but` may."""
+        for part in self.parts:
+            if part is not but and not part.alive:
+                raise LaunchError(
+                    f"{part.name} ended with status {part.process.returncode}:"
+                    f" {part.last_line()} (see {part.log})"
+                )
+
     def stop(self, part: Part, *, timeout_s: float = 10) -> None:
         """End one part, by force if it does not end by itself."""
         if part in self.parts:

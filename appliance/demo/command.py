@@ -54,6 +54,7 @@ class _Run:
         for happening in follow(self.db, until=float("inf")):
             if happening is not None:
                 tell(self.clock, self.db, happening)
+            self._demand_alive()
         return 0
 
     def unattended(self) -> int:
@@ -71,6 +72,7 @@ class _Run:
     def _see_through(self) -> Happening | None:
         last = None
         for happening in follow(self.db, until=time.monotonic() + WITHIN_S):
+            self._demand_alive()
             if happening is None:
                 continue
             tell(self.clock, self.db, happening)
@@ -82,6 +84,9 @@ class _Run:
             if happening.after in ENDS:
                 break
         return last
+
+    def _demand_alive(self) -> None:
+        self.assembly.launcher.demand_alive(but=self.fault)
 
     def _approve(self, incident_id: str) -> None:
         with Console(self.site.console_url, ca=self.site.ca) as console:
@@ -200,7 +205,7 @@ def _verify(site: Site, assembly: Assembly) -> tuple[bool, str]:
         [*words, "--vkey-file", str(site.vkey)], capture_output=True, text=True, check=False
     )
     lines = [line for line in (done.stdout or done.stderr).strip().splitlines() if line.strip()]
-    return done.returncode == 0, f"sentinel-audit verify: {lines[-1] if lines else done.returncode}"
+    return done.returncode == 0, f"sentinel-audit verify: {lines[0] if lines else done.returncode}"
 
 
 def _let_the_log_settle(site: Site, within_s: float = 15) -> None:

@@ -272,10 +272,10 @@ SELECT incident.*, plan.body AS plan, plan.created_at AS planned_at, judgement.s
        exec_order.order_id, exec_order.created_at AS ordered_at, exec_order.taken_at,
        report.body AS report, report.received_at
 FROM incident
-LEFT JOIN judgement USING (incident_id)
+LEFT JOIN judgement ON judgement.incident_id = incident.incident_id
 LEFT JOIN plan ON plan.plan_id = judgement.plan_id
-LEFT JOIN approval USING (incident_id)
-LEFT JOIN exec_order USING (incident_id)
+LEFT JOIN approval ON approval.incident_id = incident.incident_id
+LEFT JOIN exec_order ON exec_order.incident_id = incident.incident_id
 LEFT JOIN LATERAL (
     SELECT body, received_at FROM report
     WHERE report.order_id = exec_order.order_id
