@@ -18,7 +18,10 @@ MOST_CITATIONS = 12  # e-ids that one answer may choose its citations from
 ABSTAIN = "N none of these"
 NO_FIX = "0 nothing by command"
 
-_ODD = re.compile(r"[^A-Za-z0-9_./@:+,=() -]")  # in a choice, anything else is an underscore
+MOST_NAME = 40  # characters; a process's name has 15, and a path is known by its two ends
+
+_ODD = re.compile(r"[^A-Za-z0-9_./@:+-]")  # in a choice, anything else is an underscore
+_PID = re.compile(r"(.*) (\(pid [0-9]+\))", re.DOTALL)
 
 
 class Fix(Record, frozen=True, kw_only=True):
@@ -60,15 +63,26 @@ def offer(finding: Finding, diagnosis: Diagnosis) -> Offer:
 def _option(letter: str, suspect: Suspect) -> Option:
     candidate = suspect.candidate
     fixes = [
-        Fix(text=_text(f"{number} {remedy.key} {remedy.steps[0].command}"), remedy=remedy)
+        Fix(text=f"{number} {remedy.key} by {_program(remedy)}", remedy=remedy)
         for number, remedy in enumerate(suspect.remedies[:MOST_REMEDIES], 1)
     ]
     return Option(
-        text=_text(f"{letter} {candidate.evidence_id} {candidate.label}"),
+        text=f"{letter} {candidate.evidence_id} {_name(candidate.label)}",
         suspect=suspect,
         fixes=tuple(fixes) or (Fix(text=NO_FIX, remedy=None),),
     )
 
 
-def _text(text: str) -> str:
-    return " ".join(_ODD.sub("_", text)[:80].split(" ")).strip()
+def _program(remedy: Remedy) -> str:
+    """The first word of its first command, which is the catalogue's own."""
+    return remedy.steps[0].command.split(" ", 1)[0] if remedy.steps else "hand"
+
+
+def _name(label: str) -> str:
+    """A name that identifies and cannot speak: one short word, with the pid behind it."""
+    found = _PID.fullmatch(label)
+    name, behind = (found[1], f" {found[2]}") if found else (label, "")
+    word = _ODD.sub("_", name)
+    if len(word) > MOST_NAME:
+        word = f"{word[: MOST_NAME // 2]}..{word[-MOST_NAME // 2 :]}"
+    return word + behind

@@ -13,7 +13,6 @@ from hub.reason.catalogue import load, shipped
 from hub.reason.diagnose import Diagnosis, diagnose
 from tests.reason import hostile, world
 
-
 WRONG_HOLE = """remedy = [{ key = "k", title = "t", effect = "e", steps = [
     { command = "kill {password}", purpose = "p" } ] }]"""
 

@@ -124,7 +124,7 @@ def good(choices: Offer) -> dict[str, object]:
     [
         {"culprit": "A e1 leaky (pid 4712)"},
         {"culprit": "D e99 sshd"},
-        {"fix": "1 terminate kill -TERM 1"},
+        {"fix": "1 terminate by rm"},
         {"fix": "rm -rf /"},
         {"fix": None},
         {"evidence": ["e99"]},
