@@ -19,11 +19,12 @@ import msgspec
 from appliance.errors import SentinelError
 from audit import proof
 from audit.checkpoint import open_checkpoint, split_notes
-from audit.entry import MAX_LINE_BYTES, Entry, decode, leaf_hash
+from audit.entry import MAX_LINE_BYTES, decode, leaf_hash
 from audit.errors import AuditRefusedError, EntryError, TrustError
 from audit.merkle import Subtrees
 from audit.note import Vkey, parse_vkey
 from audit.report import as_text
+from audit.show import Filter, sentence
 from audit.trust import parse_policy
 from audit.verify import SEGMENT_ENTRIES, verify
 
@@ -100,6 +101,12 @@ def run_verify(options: argparse.Namespace) -> int:
 
 def run_show(options: argparse.Namespace) -> int:
     """`show`: entries that fit the filters, in order."""
+    wanted = Filter(
+        incident=options.incident,
+        type=options.type,
+        actor=options.actor,
+        since_seq=options.since_seq,
+    )
     shown = 0
     for line in _all_lines(options.path, since=options.since_seq):
         try:
@@ -107,10 +114,9 @@ def run_show(options: argparse.Namespace) -> int:
         except EntryError as error:
             print(f"sentinel-audit: a line that is no entry: {error}", file=sys.stderr)
             continue
-        if entry.seq < options.since_seq or not _fits(entry, options):
-            continue
-        shown += 1
-        print(line.decode() if options.json else _sentence(entry))
+        if wanted.fits(entry):
+            shown += 1
+            print(line.decode() if options.json else sentence(entry))
     return 0 if shown else TAMPERED
 
 
@@ -213,33 +219,6 @@ def _trusted(options: argparse.Namespace) -> tuple[list[Vkey], str]:
     if options.vkey_file is not None:
         return [parse_vkey(options.vkey_file.read_text())], "file"
     return [parse_vkey((options.path / "log.vkey").read_text())], "log folder"
-
-
-def _fits(entry: Entry, options: argparse.Namespace) -> bool:
-    return (
-        (options.incident is None or entry.incident == options.incident)
-        and (options.type is None or entry.type == options.type or _within(entry, options.type))
-        and (options.actor is None or entry.actor.id == options.actor)
-    )
-
-
-def _within(entry: Entry, family: str) -> bool:
-    return family.endswith(".") and entry.type.startswith(family)
-
-
-def _sentence(entry: Entry) -> str:
-    who = f"{entry.actor.kind} {entry.actor.id}"
-    incident = f" incident {entry.incident}#{entry.inc_seq}" if entry.incident else ""
-    outcome = f" [{entry.outcome}]" if entry.outcome else ""
-    body = " ".join(f"{key}={_short(value)}" for key, value in entry.body.items())
-    return f"{entry.seq:>8}  {entry.ts}  {entry.type:<16} {who}{incident}{outcome}  {body}"
-
-
-def _short(value: object) -> str:
-    """On one line and without control characters: a terminal must not obey a log."""
-    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    text = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
-    return text if len(text) <= 100 else f"{text[:99]}…"  # noqa: PLR2004 - fits a wide terminal
 
 
 @contextmanager

@@ -122,21 +122,27 @@ _ENCODER = msgspec.json.Encoder(order="sorted")
 
 
 def encode(entry: Entry) -> bytes:
-    """The canonical line, without newline. Raises `EntryError` when there is none.
+    """The canonical line, without newline. Raises `EntryError` when there is none."""
+    return encode_and_read(entry)[0]
 
-    The line is read back before it is returned, and a second encoder has to agree on its bytes:
-    what the writer lets through, every reader accepts.
+
+def encode_and_read(entry: Entry) -> tuple[bytes, Entry]:
+    """The canonical line and the entry as it reads back. Raises `EntryError`.
+
+    Reading back is the check, and a second encoder has to agree on the bytes: what the writer lets
+    through, every reader accepts.
     """
     try:
         line = _ENCODER.encode(entry)
-        if decode(line) != entry:  # not always wrong: a tuple reads back as a list
+        read = decode(line)
+        if read != entry:  # not always wrong: a tuple reads back as a list
             canonical.encode(entry.body)
         again = orjson.dumps(orjson.loads(line), option=orjson.OPT_SORT_KEYS)
     except (CanonicalError, EntryError, TypeError, ValueError, RecursionError) as error:
         raise EntryError(f"entry {entry.id}: {error}") from error
     if again != line:
         raise EntryError(f"entry {entry.id}: two encoders disagree on its bytes")
-    return line
+    return line, read
 
 
 def decode(line: bytes) -> Entry:
@@ -209,25 +215,27 @@ def _demand_date(ts: str) -> datetime:
         raise EntryError(f"ts: {error}") from error
 
 
-def _check_value(value: Any, *, depth: int) -> None:  # noqa: C901 - one case a JSON type
-    """What msgspec reads but the canonical profile does not have; strings are checked as bytes."""
-    kind = type(value)
-    if depth > canonical.MAX_DEPTH:
+def _check_value(value: Any, *, depth: int) -> None:
+    """What msgspec reads but the canonical profile does not have, in an object or array.
+
+    Strings are checked as bytes, all at once.
+    """
+    if depth >= canonical.MAX_DEPTH and value:
         raise EntryError(f"nested deeper than {canonical.MAX_DEPTH}")
-    if kind is dict:
-        for key, item in value.items():
+    items = value
+    if type(value) is dict:
+        items = value.values()
+        for key in value:
             if key not in _KEYS_SEEN:
                 _check_key(key)
-            if type(item) is not str or depth == canonical.MAX_DEPTH:
-                _check_value(item, depth=depth + 1)
-    elif kind is list:
-        for item in value:
+    for item in items:
+        kind = type(item)
+        if kind is dict or kind is list:
             _check_value(item, depth=depth + 1)
-    elif kind is int:
-        if abs(value) > canonical.MAX_INTEGER:
-            raise EntryError(f"integer {value} is outside ±(2^53-1)")
-    elif kind is float:
-        raise EntryError("a float has no canonical form")
+        elif kind is int and not -canonical.MAX_INTEGER <= item <= canonical.MAX_INTEGER:
+            raise EntryError(f"integer {item} is outside ±(2^53-1)")
+        elif kind is float:
+            raise EntryError("a float has no canonical form")
 
 
 def _check_key(key: str) -> None:

@@ -14,16 +14,17 @@ a segment and one number an open incident. Not checked here: witnesses' cosignat
 and the bodies' schemas, which are for readers. Files are opened by `__main__`.
 """
 
-import heapq
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
+from functools import partial
 from itertools import islice
 
 from audit.branches import Branches
 from audit.chain import GENESIS
 from audit.checkpoint import Checkpoint, open_checkpoint
 from audit.entry import TYPES, Entry, decode, leaf_hash, moment
-from audit.errors import AuditRefusedError, EntryError
+from audit.errors import EntryError
+from audit.kept import by_size
 from audit.note import Vkey
 from audit.report import MAX_LISTED, Findings, Report, SegmentResult, Status, Verdict
 
@@ -73,11 +74,16 @@ class _Run:
         segment_entries: int,
     ) -> None:
         self.read = 0  # lines
-        self._vkeys = vkeys
         self._origin = vkeys[0].name
         self._found = Findings()
         self._pinned = None if since is None else open_checkpoint(since, vkeys)
-        self._expected = self._merge(notes, [] if latest is None else [latest])
+        self._expected = by_size(  # 1 and 7
+            notes,
+            latest,
+            self._pinned,
+            vkeys=vkeys,
+            wrong=partial(self._problem, Status.INVALID, None),
+        )
         self._next = next(self._expected, None)
         self._last: Checkpoint | None = None  # the largest verified one met so far
         self._checkpoints = 0
@@ -94,33 +100,6 @@ class _Run:
         self._cut: bytes | None = None  # a line without its end, as the last one after a crash
         self._latest = ""  # the highest ts
         self._incidents: dict[str, int] = {}
-
-    # 1 and 7
-
-    def _merge(self, kept: Iterable[str], latest: Sequence[str]) -> Iterator[Checkpoint]:
-        """All checkpoints by size; of one size there may be several, with one root."""
-        pinned = [] if self._pinned is None else [self._pinned]
-        return heapq.merge(
-            self._verified(kept, name="kept checkpoint"),
-            self._verified(latest, name="published checkpoint"),
-            pinned,
-            key=lambda known: known.size,
-        )
-
-    def _verified(self, notes: Iterable[str], *, name: str) -> Iterator[Checkpoint]:
-        before = 0
-        for number, note in enumerate(notes, start=1):
-            try:
-                checkpoint = open_checkpoint(note, self._vkeys)
-            except AuditRefusedError as error:
-                self._problem(Status.INVALID, None, f"{name} {number}: {error}")
-                continue
-            if checkpoint.size < before:
-                sentence = f"{name} {number} is of {checkpoint.size} entries, after one of {before}"
-                self._problem(Status.INVALID, None, sentence)
-                continue
-            before = checkpoint.size
-            yield checkpoint
 
     # 2 to 5
 

@@ -26,7 +26,7 @@ import msgspec
 from appliance.ids import uuid7
 from audit.chain import GENESIS, Head, after, following
 from audit.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint, split_notes
-from audit.entry import MAX_LINE_BYTES, Actor, Entry, EntryDraft, decode, encode, leaf_hash
+from audit.entry import MAX_LINE_BYTES, Actor, Entry, EntryDraft, decode, encode_and_read, leaf_hash
 from audit.errors import EntryError
 from audit.merkle import Range
 from audit.note import Signer, parse_vkey
@@ -309,7 +309,8 @@ class SegmentLog:
             if draft.id not in fresh:
                 inc_seq = self._number(draft.incident, next_of)
                 entry = following(draft, log=self.origin, head=head, inc_seq=inc_seq)
-                made = _appended(encode(entry))
+                line, entry = encode_and_read(entry)
+                made = Appended(entry=entry, line=line, leaf_hash=leaf_hash(line))
                 fresh[draft.id] = made
                 head = Head(size=made.seq + 1, prev=made.leaf_hash.hex())
             answer.append(fresh[draft.id])
