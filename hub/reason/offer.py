@@ -8,8 +8,9 @@ them up again: a choice that is not in this record does not exist.
 import re
 from string import ascii_uppercase
 
-from appliance.records import Finding, Record
+from appliance.records import Condition, Finding, Record
 from hub.reason.diagnose import Diagnosis, Suspect
+from hub.reason.measures import is_subject
 from hub.reason.remedy import Remedy
 
 MOST_CULPRITS = 3  # of the ranking; further down a small model only guesses
@@ -17,6 +18,8 @@ MOST_REMEDIES = 4
 MOST_CITATIONS = 12  # e-ids that one answer may choose its citations from
 ABSTAIN = "N none of these"
 NO_FIX = "0 nothing by command"
+
+ABOUT_ONE_PROCESS = frozenset({Condition.PROCESS_MEMORY, Condition.PROCESS_LEAK})
 
 MOST_NAME = 40  # characters; a process's name has 15, and a path is known by its two ends
 
@@ -48,7 +51,7 @@ class Offer(Record, frozen=True, kw_only=True):
 
 def offer(finding: Finding, diagnosis: Diagnosis) -> Offer:
     """The choices of this incident."""
-    suspects = diagnosis.suspects[:MOST_CULPRITS]
+    suspects = _eligible(finding, diagnosis)[:MOST_CULPRITS]
     named = [one.candidate.evidence_id for one in diagnosis.suspects]
     others = sorted((item.id for item in finding.evidence), key=lambda one: int(one[1:]))
     return Offer(
@@ -60,11 +63,26 @@ def offer(finding: Finding, diagnosis: Diagnosis) -> Offer:
     )
 
 
+def _eligible(finding: Finding, diagnosis: Diagnosis) -> tuple[Suspect, ...]:
+    """A finding about one process ends only when that one changes: others are no answer to it."""
+    if finding.condition not in ABOUT_ONE_PROCESS:
+        return diagnosis.suspects
+    named = {item.id for item in finding.evidence if is_subject(finding, item, ()) > 0}
+    meant = [one for one in diagnosis.suspects if one.candidate.evidence_id in named]
+    return tuple(meant) or diagnosis.suspects
+
+
+def _gentlest(remedies: tuple[Remedy, ...]) -> list[Remedy]:
+    """The first remedy that acts, and those that only look: force is for when gentleness failed."""
+    acting = [remedy for remedy in remedies if not remedy.only_reads][:1]
+    return [remedy for remedy in remedies if remedy.only_reads or remedy in acting]
+
+
 def _option(letter: str, suspect: Suspect) -> Option:
     candidate = suspect.candidate
     fixes = [
         Fix(text=f"{number} {remedy.key} by {_program(remedy)}", remedy=remedy)
-        for number, remedy in enumerate(suspect.remedies[:MOST_REMEDIES], 1)
+        for number, remedy in enumerate(_gentlest(suspect.remedies)[:MOST_REMEDIES], 1)
     ]
     return Option(
         text=f"{letter} {candidate.evidence_id} {_name(candidate.label)}",

@@ -49,12 +49,17 @@ class ModelProcess:
         self._child: subprocess.Popen[bytes] | None = None
         self._end: socket.socket | None = None
         self._refused: tuple[str, tuple[int, ...], float] | None = None  # why, which file, when
-        self.trouble: str | None = None  # what went wrong last, None while all is well
+        self._trouble: str | None = None
 
     @property
     def pid(self) -> int | None:
         """The child's process id, while there is one."""
         return self._child.pid if self._child else None
+
+    @property
+    def trouble(self) -> str | None:
+        """What went wrong last, None while all is well."""
+        return self._trouble
 
     def warm(self) -> None:
         """Load the model now; what goes wrong is remembered and told at the first question."""
@@ -69,7 +74,7 @@ class ModelProcess:
         watch.on_stop = lambda: send(end, Stop())
         message = self._exchange(end, question, deadline=deadline, tick=watch.tick)
         if isinstance(message, Answer):
-            self.trouble = None
+            self._trouble = None
             return message
         if isinstance(message, Failed) and message.stopped:
             raise CancelledError("the question was given up")
@@ -109,7 +114,7 @@ class ModelProcess:
             why = str(error).removeprefix(f"model {self._path.name}: ")
             self._refused = (why, _identity(self._path), monotonic())
             raise
-        self._refused = self.trouble = None
+        self._refused = self._trouble = None
         return end
 
     def _spawn(self) -> socket.socket:
@@ -165,8 +170,8 @@ class ModelProcess:
         return f"its process ended with status {status}"
 
     def _error(self, why: str) -> ModelError:
-        self.trouble = f"model {self._path.name}: {shown(why, most=400)}"
-        return ModelError(self.trouble)
+        self._trouble = f"model {self._path.name}: {shown(why, most=400)}"
+        return ModelError(self._trouble)
 
 
 def _environment() -> dict[str, str]:

@@ -22,7 +22,7 @@ from appliance.records import Finding, Plan
 from hub.reason.errors import CancelledError
 from hub.reason.process import ModelProcess
 from hub.reason.queue import DatabaseQueue
-from hub.reason.reasoner import failed_plan, reason
+from hub.reason.reasoner import Model, failed_plan, reason
 from hub.reason.settings import ReasonSettings
 
 WAIT_S = 2.0  # a notification may be lost, so the queue is looked at as often as this
@@ -77,6 +77,19 @@ class Queue(Protocol):
         ...
 
 
+class KeptModel(Model, Protocol):
+    """A model that is loaded once and kept between incidents."""
+
+    @property
+    def trouble(self) -> str | None:
+        """What went wrong last, None while all is well."""
+        ...
+
+    def warm(self) -> None:
+        """Load it; what goes wrong is told at the first question."""
+        ...
+
+
 def run(settings: ReasonSettings, stop: threading.Event) -> int:
     """Work until `stop` is set; 0."""
     holder = f"{socket.gethostname()}/{os.getpid()}"
@@ -93,7 +106,7 @@ def run(settings: ReasonSettings, stop: threading.Event) -> int:
 class Worker:
     """One reasoner with its queue and its model."""
 
-    def __init__(self, settings: ReasonSettings, queue: Queue, model: ModelProcess | None) -> None:
+    def __init__(self, settings: ReasonSettings, queue: Queue, model: KeptModel | None) -> None:
         self._settings, self._queue, self._model = settings, queue, model
         self._beaten_at = float("-inf")
         self._plans = 0

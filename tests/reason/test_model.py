@@ -40,7 +40,7 @@ def without_measures(plan: Plan) -> Plan:
     )
 
 
-@pytest.mark.parametrize("case", world.CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", world.CASES[::3], ids=lambda case: case.name)
 def test_the_model_makes_a_plan_whose_targets_are_all_in_evidence(
     case: world.Case, model: ModelProcess
 ) -> None:
@@ -79,7 +79,7 @@ def test_the_start_of_the_prompt_is_kept_in_memory(model: ModelProcess) -> None:
     assert second.forced_tokens > 0
 
 
-@pytest.mark.parametrize("number", [0, 4, 10, 19, 35])
+@pytest.mark.parametrize("number", [11, 19])
 def test_hostile_evidence_moves_the_real_model_to_no_other_command(
     number: int, model: ModelProcess
 ) -> None:
@@ -107,13 +107,17 @@ def test_role_tokens_in_evidence_stay_text(model: ModelProcess) -> None:
 
 
 def test_a_prompt_that_is_too_long_for_the_context_loses_its_last_lines(
-    model: ModelProcess,
+    model_settings: ReasonSettings,
 ) -> None:
     logs = [world.log(number, "app", f"{number} " * 100) for number in range(20, 60)]
     huge = world.finding(world.LEAK.condition, world.LEAK.subject, *world.LEAK.evidence, *logs)
-    answer = model.ask(question(huge), go_on=always)
-    assert int(answer.parameters["evidence_lines"]) < prompt.MAX_LINES
-    assert answer.prompt_tokens < 4096 - 256
+    small = ModelProcess(msgspec.structs.replace(model_settings, context_tokens=1024))
+    try:
+        answer = small.ask(question(huge), go_on=always)
+    finally:
+        small.close()
+    assert 4 <= int(answer.parameters["evidence_lines"]) < prompt.MAX_LINES
+    assert answer.prompt_tokens <= 1024 - 256
 
 
 @pytest.mark.parametrize("text", ["", "root ::= root", 'start ::= "a"', "root ::= x"])
