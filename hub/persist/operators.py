@@ -15,7 +15,7 @@ from threading import BoundedSemaphore
 from typing import Any
 
 from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.exceptions import InvalidHashError, VerifyMismatchError
 
 from appliance.errors import RefusedError
 from appliance.journal import shown
@@ -349,12 +349,12 @@ def _fits(password: str, hashed: str) -> bool:
             return _hasher.verify(hashed, password[:PASSWORD_MAX])
         except InvalidHashError:
             return _fits_nobody(password)
-        except VerificationError:
+        except VerifyMismatchError:  # any other trouble, no memory say, is not a wrong guess
             return False
 
 
 def _fits_nobody(password: str) -> bool:
-    with suppress(VerificationError):
+    with suppress(VerifyMismatchError):
         _hasher.verify(_nobody, password[:PASSWORD_MAX])
     return False
 

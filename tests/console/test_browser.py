@@ -28,6 +28,7 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 
+expect.set_options(timeout=15_000)
 CONTRAST = Path(__file__).with_name("contrast.js").read_text()
 
 Open = Callable[..., Page]
@@ -69,13 +70,15 @@ def window(chromium: Browser, site: Site, problems: list[str]) -> Iterator[Open]
             base_url=site.url,
         )
         contexts.append(context)
-        context.set_default_timeout(8000)
+        context.set_default_timeout(20_000)  # a busy machine is slow, not wrong
         page = context.new_page()
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
         page.goto("/sign-in")
+        expect(page.get_by_label("Name")).to_be_focused()
         page.keyboard.type(name)
         page.keyboard.press("Tab")
+        expect(page.get_by_label("Password")).to_be_focused()
         page.keyboard.type(PASSWORD)
         page.keyboard.press("Enter")
         page.wait_for_url("**/incidents")
@@ -196,7 +199,8 @@ def test_a_console_that_is_gone_is_said_on_the_page(
 ) -> None:
     page = window()
     site.end()
-    expect(page.get_by_text("No connection to the console since")).to_be_visible()
+    said = page.get_by_text("No connection to the console since")
+    expect(said).to_be_visible(timeout=20_000)  # it ends gracefully, which takes a while
     problems.clear()
 
 
