@@ -11,11 +11,15 @@ from appliance.journal import shown
 
 MARK = "[redacted]"
 
-# What a setting, header or option that holds a secret is called.
-_NAMED = (
-    r"[\w.-]*(?:passw(?:or)?d|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key"
-    r"|private[_-]?key|credential|cookie|session[_-]?id|auth[_-]?key|client[_-]?key)[\w.-]*"
+_MOST_READ = 16 * 1024  # of one line; four times what is kept of it
+
+# What a setting, header or option that holds a secret is called. Every repetition below has a
+# bound: these patterns meet text that somebody may have made to keep them busy.
+_WORD = (
+    r"(?:passw(?:or)?d|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key"
+    r"|credential|cookie|session[_-]?id|auth[_-]?key|client[_-]?key)[\w.-]{0,64}"
 )
+_NAMED = rf"[\w.-]{{0,64}}{_WORD}"
 _VALUE = r"""(?:"[^"]*"?|'[^']*'?|[^\s"',;&|]+)"""
 _KEPT = rf"\g<keep>{MARK}"
 
@@ -23,25 +27,25 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE | re.DOTALL), replacement)
     for pattern, replacement in (
         # A private key up to its end, or to the end of the text.
-        (r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY.*?(?:-----END [A-Z0-9 ]*-----|\Z)", MARK),
+        (r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY.*?(?:-----END [A-Z0-9 ]{0,40}-----|\Z)", MARK),
         # scheme://user:secret@host, and a lone long token before the @
-        (r"(?P<keep>[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s/]+@", rf"{_KEPT}@"),
-        (r"(?P<keep>[a-z][a-z0-9+.-]*://)[^\s:/@]{16,}@", rf"{_KEPT}@"),
+        (r"(?P<keep>[a-z]://[^\s:/@]{0,128}:)[^\s/]{1,512}@", rf"{_KEPT}@"),
+        (r"(?P<keep>[a-z]://)[^\s:/@]{16,512}@", rf"{_KEPT}@"),
         # Authorization: anything up to the end of the line or quote
-        (r"(?P<keep>\b(?:proxy-)?authorization\b['\"]?\s*[:=]\s*)[^\r\n'\"]+", _KEPT),
-        (r"(?P<keep>\b(?:bearer|basic)\s+)[\w.~+/=-]{8,}", _KEPT),
+        (r"(?P<keep>\bauthorization\b['\"]?\s{0,8}[:=]\s{0,8})[^\r\n'\"]+", _KEPT),
+        (r"(?P<keep>\b(?:bearer|basic)\s{1,8})[\w.~+/=-]{8,}", _KEPT),
         # password=x, "password": "x", --password x, DB_PASSWORD=x
-        (rf"(?P<keep>{_NAMED}['\"]?\s*[:=]\s*){_VALUE}", _KEPT),
-        (rf"(?P<keep>(?<!\S)--?{_NAMED}\s+){_VALUE}", _KEPT),
+        (rf"(?P<keep>{_WORD}['\"]?\s{{0,8}}[:=]\s{{0,8}}){_VALUE}", _KEPT),
+        (rf"(?P<keep>(?<!\S)--?{_NAMED}\s{{1,8}}){_VALUE}", _KEPT),
         # password is x, as people and programs log it
-        (rf"(?P<keep>\bpass(?:word|phrase)\s+(?:is|was)\s+){_VALUE}", _KEPT),
+        (rf"(?P<keep>\bpass(?:word|phrase)\s{{1,8}}(?:is|was)\s{{1,8}}){_VALUE}", _KEPT),
         # Known by their look: JWT, AWS key ids, GitHub, GitLab, Vault, Slack and others, crypt(5)
-        (r"\beyJ[\w-]{8,}\.[\w-]{4,}\.[\w-]*", MARK),
+        (r"\beyJ[\w-]{8,2048}\.[\w-]{4,4096}(?:\.[\w-]*)?", MARK),
         (r"\b(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{16}\b", MARK),
         (r"\b(?:gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,})", MARK),
         (r"\b(?:hv[sbr]|[sb])\.[A-Za-z0-9_-]{20,}", MARK),
-        (r"\bxox[abeprs]-[\w-]{10,}|\bsk-[\w-]{20,}|\bSG\.[\w-]{16,}\.[\w-]{16,}", MARK),
-        (r"\$(?:1|2[abxy]?|5|6|y|argon2\w*)\$[^\s:'\"]{8,}", MARK),
+        (r"\bxox[abeprs]-[\w-]{10,}|\bsk-[\w-]{20,}|\bSG\.[\w-]{16,}", MARK),
+        (r"\$(?:1|2[abxy]?|5|6|y|argon2\w{0,2})\$[^\s:'\"]{8,}", MARK),
     )
 )
 
@@ -92,7 +96,7 @@ def command_line(words: Sequence[str]) -> str:
 
 def text(line: str, *, most: int = 4096) -> str:
     """A line of text without its secrets, control characters visible, bounded."""
-    return shown(secrets_hidden(line), most=most - 64)
+    return shown(secrets_hidden(line[:_MOST_READ]), most=most - 64)
 
 
 def secrets_hidden(value: str) -> str:

@@ -13,6 +13,8 @@ from heapq import nlargest
 MAX_ENTRIES = 200_000
 MAX_S = 2.0  # capture stands still meanwhile
 _DEPTH = 3  # directories are told apart down to this level below the mount
+_CANDIDATES = 200
+_NEARLY_ALL = 0.9  # of a folder stands in one folder below it: that one is named
 _BLOCK_BYTES = 512  # st_blocks counts these, whatever the filesystem's block is
 
 
@@ -43,21 +45,22 @@ class Walk:
     files: list[FoundFile] = field(default_factory=list)
 
     def biggest_directories(self, count: int, *, by_files: bool) -> list[FoundDirectory]:
-        """The fullest; a parent that holds nothing but one listed child is left out."""
+        """The fullest first; a folder whose content is nearly all in one below it is left out."""
         measure: Callable[[FoundDirectory], int] = (
             (lambda found: found.files) if by_files else (lambda found: found.bytes)
         )
-        ranked = sorted(self.directories.values(), key=lambda d: (-measure(d), -len(d.path)))
-        chosen: list[FoundDirectory] = []
-        for found in ranked:
-            below = any(
+        ranked = nlargest(_CANDIDATES, self.directories.values(), key=measure)
+        chosen = [
+            found
+            for found in ranked
+            if measure(found) > 0
+            and not any(
                 one.path.startswith(found.path.rstrip("/") + "/")
-                and measure(one) >= 0.9 * measure(found)  # nearly all of it is in there
-                for one in chosen
+                and measure(one) >= _NEARLY_ALL * measure(found)
+                for one in ranked
             )
-            if measure(found) > 0 and not below:
-                chosen.append(found)
-        return sorted(chosen, key=measure, reverse=True)[:count]
+        ]
+        return chosen[:count]
 
 
 def walk(mount: str, *, clock: Callable[[], float], max_entries: int = MAX_ENTRIES) -> Walk:
@@ -72,7 +75,7 @@ def walk(mount: str, *, clock: Callable[[], float], max_entries: int = MAX_ENTRI
         path, parents = waiting.pop(0)
         if len(parents) < _DEPTH:
             parents = (*parents, result.directories.setdefault(path, FoundDirectory(path)))
-        if seen > max_entries or clock() > deadline:
+        if clock() > deadline:
             result.complete = False
             break
         try:
@@ -81,7 +84,8 @@ def walk(mount: str, *, clock: Callable[[], float], max_entries: int = MAX_ENTRI
                     seen += 1
                     _take(entry, device, parents, waiting, result)
                     if seen > max_entries:
-                        break
+                        result.complete = False
+                        return result
         except OSError:  # not ours to read, or gone
             result.complete = False
     return result

@@ -15,6 +15,7 @@ from agent.trend import steady_growth
 from appliance.records import Condition, from_json, to_json
 from tests.agent.simulated_host import MB, SimulatedHost
 
+LIMITS = Limits(leak_window_s=60, leak_growth_mb=50)
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -23,7 +24,7 @@ class Watcher:
     """Runs the detector cycle after cycle and keeps what it said."""
 
     host: SimulatedHost
-    limits: Limits = Limits(leak_window_s=60, leak_growth_mb=50)
+    limits: Limits = LIMITS
     fired: list[Fired] = field(default_factory=list)
     ended: list[Ended] = field(default_factory=list)
     cycles: int = 0

@@ -1,12 +1,13 @@
 """No secret leaves the node: known shapes by example, their surroundings by property."""
 
 import string
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.redact import MARK, command_line, text
+from agent.redact import MARK, command_line, secrets_hidden, text
 
 SECRET = "hunter2-Sup3rS3cret"
 secrets = st.text(
@@ -111,3 +112,17 @@ def test_any_text_comes_out_on_one_line_bounded_and_without_control_characters(l
 def test_redacting_twice_changes_nothing_more(words: list[str]) -> None:
     once = text(command_line(words))
     assert MARK not in once or MARK in text(once)
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["y", "a.", "password", "password ", "--", "://", "a://b:", "eyJ", "-eyJ", "eyJaaaaaaaa.",
+     "token=", "-----BEGIN ", "-----BEGIN PRIVATE KEY", "s.", "bearer ", "$6$", '"', "sk-", "\t"],
+)  # fmt: skip
+def test_no_text_keeps_the_redaction_busy(piece: str) -> None:
+    """A process can choose its command line, and a program its output."""
+    hostile = piece * (64 * 1024 // len(piece))
+    began = time.process_time()
+    secrets_hidden(hostile)
+    command_line([hostile, hostile])
+    assert time.process_time() - began < 3

@@ -1,0 +1,173 @@
+"""Orders down the real local socket, reports up into the real spool."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from agent import handover as module
+from agent.errors import OrderRefusedError
+from agent.executor_socket import Client, Server
+from agent.handover import Handover
+from agent.spool import Spool
+from agent.watch import Watch
+from appliance.records import Outcome, Report
+from tests.agent.builders import report
+
+
+@dataclass
+class DeskDouble:
+    """An executor that remembers what it was given."""
+
+    news: threading.Condition = field(default_factory=threading.Condition)
+    dry_run: bool = False
+    envelopes: list[bytes] = field(default_factory=list)
+    reports: list[Report] = field(default_factory=list)
+    refuses: bool = False
+
+    def submit(self, envelope: bytes) -> str:
+        self.envelopes.append(envelope)
+        if self.refuses:
+            raise OrderRefusedError("1 signature", "not signed by the hub")
+        return "o1"
+
+    def untold(self) -> list[Report]:
+        return list(self.reports)
+
+    def told(self, report_id: str) -> None:
+        self.reports = [one for one in self.reports if one.report_id != report_id]
+
+    def report(self, one: Report) -> None:
+        with self.news:
+            self.reports.append(one)
+            self.news.notify_all()
+
+
+@pytest.fixture
+def desk() -> DeskDouble:
+    return DeskDouble()
+
+
+@pytest.fixture
+def socket(tmp_path: Path) -> Path:
+    return tmp_path / "executor.sock"
+
+
+@pytest.fixture
+def serve(desk: DeskDouble, socket: Path) -> Iterator[Callable[[], None]]:
+    servers: list[Server] = []
+
+    def start() -> None:
+        servers.append(Server(socket, desk, agent_user=None))
+        threading.Thread(target=servers[-1].serve, daemon=True).start()
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[Spool]:
+    spool = Spool(tmp_path / "spool.db", limit_bytes=10**7)
+    yield spool
+    spool.close()
+
+
+@pytest.fixture
+def taken() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def handover(
+    socket: Path, spool: Spool, taken: list[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Handover]:
+    monkeypatch.setattr(module, "RETRY_S", 0.05)
+    monkeypatch.setattr(module, "POLL_S", 0.2)
+    handover = Handover(Client(socket), spool, Watch(), taken=taken.append)
+    handover.start()
+    yield handover
+    handover.stop()
+    time.sleep(0.3)  # both threads use the spool; let them see that they are to end
+
+
+def eventually(condition: Callable[[], bool], *, within_s: float = 10) -> bool:
+    deadline = time.monotonic() + within_s
+    while not (true := condition()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return true
+
+
+def test_an_order_is_taken_once_the_executor_has_it(
+    serve: Callable[[], None], handover: Handover, desk: DeskDouble, taken: list[str]
+) -> None:
+    serve()
+    handover.take("o1", b"sealed")
+    assert eventually(lambda: taken == ["o1"])
+    assert desk.envelopes == [b"sealed"]
+
+
+def test_an_order_waits_for_an_executor_that_is_away_and_is_handed_over_once(
+    serve: Callable[[], None], handover: Handover, desk: DeskDouble, taken: list[str]
+) -> None:
+    handover.take("o1", b"sealed")
+    handover.take("o1", b"sealed")  # offered again after a reconnect
+    assert not eventually(lambda: bool(taken), within_s=0.2)
+    serve()
+    assert eventually(lambda: taken == ["o1"])
+    assert desk.envelopes == [b"sealed"]
+
+
+def test_a_report_is_spooled_before_it_is_confirmed(
+    serve: Callable[[], None], handover: Handover, desk: DeskDouble, spool: Spool
+) -> None:
+    serve()
+    one = report()
+    desk.report(one)
+    assert eventually(lambda: not desk.reports)
+    (waiting,) = spool.after(0, most=10)
+    assert waiting.event.body == one
+
+
+def test_a_report_told_again_is_spooled_once(
+    serve: Callable[[], None], handover: Handover, desk: DeskDouble, spool: Spool
+) -> None:
+    serve()
+    one = report()
+    for _ in range(2):
+        desk.report(one)
+        assert eventually(lambda: not desk.reports)
+    assert spool.counts().waiting == 1
+
+
+def test_an_envelope_that_does_not_open_is_reported_as_refused(
+    serve: Callable[[], None], handover: Handover, desk: DeskDouble, spool: Spool, taken: list[str]
+) -> None:
+    desk.refuses = True
+    serve()
+    handover.take("o9", b"forged")
+    assert eventually(lambda: taken == ["o9"])
+    body = spool.after(0, most=10)[0].event.body
+    assert isinstance(body, Report)
+    assert (body.order_id, body.outcome, body.refused_step) == (
+        "o9",
+        Outcome.REFUSED,
+        "1 signature",
+    )
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_the_agent_learns_whether_its_node_is_live(
+    serve: Callable[[], None],
+    handover: Handover,
+    desk: DeskDouble,
+    dry_run: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    assert handover.dry_run
+    desk.dry_run = dry_run
+    serve()
+    assert handover.wait_for_executor(5)
+    assert handover.dry_run is dry_run
