@@ -37,7 +37,7 @@ test: $(READY) wire-is-current ## everything, on real parts
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m tests.browser
-	$(BIN)/pytest -q -n 2 --dist loadfile
+	$(BIN)/pytest -q -n 2 --dist loadgroup
 
 bench: $(READY) ## measure speed, each figure beside the machine's limit
 	$(BIN)/python -m tests.bench

@@ -14,6 +14,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"sentinel {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _demo_parser(commands)
+    _user_parser(commands)
     asked = parser.parse_args(argv)
     try:
         return int(asked.run(asked))
@@ -29,6 +30,21 @@ def _demo_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     demo = commands.add_parser("demo", help=what, description=what)
     add_arguments(demo)
     demo.set_defaults(run=_demo)
+
+
+def _user_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    from appliance import user_options
+
+    what = "who may sign in to the console"
+    user = commands.add_parser("user", help=what, description=what)
+    user_options.add_arguments(user)
+    user.set_defaults(run=_user)
+
+
+def _user(asked: argparse.Namespace) -> int:
+    from appliance import users
+
+    return users.run(asked)
 
 
 def _demo(asked: argparse.Namespace) -> int:

@@ -33,8 +33,11 @@ class Part:
     """One child process: its name, how it was started, and where it writes."""
 
     name: str
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
     process: subprocess.Popen[bytes]
     log: Path
+    cwd: Path | None = None
     stop_signal: signal.Signals = signal.SIGTERM
 
     @property
@@ -67,24 +70,23 @@ class Launcher:
         cwd: Path | None = None,
     ) -> Part:
         """Start one part; its output goes to `NAME.log`."""
+        words, extra = tuple(str(word) for word in argv), dict(environment or {})
         log = self.logs / f"{name}.log"
-        try:
-            with log.open("ab") as output:
-                process = subprocess.Popen(
-                    [str(word) for word in argv],
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    env={**os.environ, **(environment or {})},
-                    cwd=cwd,
-                    start_new_session=True,
-                    preexec_fn=_end_with_parent,  # noqa: PLW1509 - no thread is started before
-                )
-        except OSError as error:
-            raise LaunchError(f"{name} did not start: {error}") from error
-        part = Part(name=name, process=process, log=log, stop_signal=stop_signal)
+        part = Part(
+            name=name,
+            argv=words,
+            environment=extra,
+            process=_spawn(name, words, extra, log, cwd),
+            log=log,
+            cwd=cwd,
+            stop_signal=stop_signal,
+        )
         self.parts.append(part)
         return part
+
+    def restart(self, part: Part) -> None:
+        """Start a part again, as it was, after it has ended."""
+        part.process = _spawn(part.name, part.argv, part.environment, part.log, part.cwd)
 
     def wait(
         self, part: Part, ready: Callable[[], bool], *, timeout_s: float = 30, what: str = "ready"
@@ -131,6 +133,25 @@ class Launcher:
         """End all parts, the last started first."""
         for part in reversed(list(self.parts)):
             self.stop(part)
+
+
+def _spawn(
+    name: str, argv: Sequence[str], environment: Mapping[str, str], log: Path, cwd: Path | None
+) -> subprocess.Popen[bytes]:
+    try:
+        with log.open("ab") as output:
+            return subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **environment},
+                cwd=cwd,
+                start_new_session=True,
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 - no thread is started before
+            )
+    except OSError as error:
+        raise LaunchError(f"{name} did not start: {error}") from error
 
 
 def run(name: str, argv: Sequence[str | Path], *, user: str | None = None) -> str:

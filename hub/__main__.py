@@ -64,7 +64,7 @@ def _reason(config: Path, check: bool) -> int:  # noqa: FBT001
     import signal
     import threading
 
-    from hub.reason import worker
+    from hub.reason.worker import run
     from hub.reason.settings import ReasonSettings
 
     chosen = settings.load(config, ReasonSettings)
@@ -73,7 +73,7 @@ def _reason(config: Path, check: bool) -> int:  # noqa: FBT001
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    return worker.run(chosen, stop)
+    return run(chosen, stop)
 
 
 def _notary(config: Path, check: bool) -> int:  # noqa: FBT001
@@ -92,7 +92,10 @@ def _console(config: Path, check: bool) -> int:  # noqa: FBT001
     from hub.console.settings import ConsoleSettings
 
     chosen = settings.load(config, ConsoleSettings)
-    return _fine(config) if check else serve.run(chosen)
+    if check:
+        serve.check(chosen)
+        return _fine(config)
+    return serve.run(chosen)
 
 
 def _migrate(dsn: str) -> int:

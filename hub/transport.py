@@ -56,6 +56,7 @@ class Transport:
         self._nodes = nodes
         self._max_in_flight = max_in_flight
         self._streams: dict[str, Stream] = {}
+        self._all_gone = asyncio.Event()
 
     @property
     def connected(self) -> list[str]:
@@ -98,10 +99,10 @@ class Transport:
         """End every stream, and wait a moment until their nodes are marked as gone."""
         for stream in self._streams.values():
             stream.end()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_WITHIN_S):
-                while self._streams:
-                    await asyncio.sleep(0.01)
+        if self._streams:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_WITHIN_S):
+                    await self._all_gone.wait()
 
     async def _greet(self, messages: AsyncIterator[pb.FromAgent], stream: Stream) -> None:
         try:
@@ -116,6 +117,7 @@ class Transport:
         if older is not None:  # a node has one stream; the newer one is alive
             older.end()
         self._streams[stream.node] = stream
+        self._all_gone.clear()
         welcome = pb.Welcome(hub_version=__version__, max_in_flight=self._max_in_flight)
         stream.out.put_nowait(pb.FromHub(welcome=welcome))
         _log.info("connected node=%s spooled=%d", stream.node, first.hello.spooled)
@@ -127,6 +129,8 @@ class Transport:
             _log.info("disconnected node=%s", stream.node)
             with contextlib.suppress(DatabaseError):  # the next start marks it so
                 await self._nodes.disconnected(stream.node)
+            if not self._streams:
+                self._all_gone.set()
 
     async def _read(self, messages: AsyncIterator[pb.FromAgent], stream: Stream) -> None:
         """Take the agent's messages until its stream ends."""

@@ -196,7 +196,7 @@ def _verify(site: Site, assembly: Assembly) -> tuple[bool, str]:
     for part in list(assembly.launcher.parts):
         if part.name in {"agent", "executor", "serve", "reason", "console"}:
             assembly.launcher.stop(part)
-    _let_the_log_settle(site)
+    let_the_log_settle(site)
     for part in list(assembly.launcher.parts):
         if part.name == "notary":
             assembly.launcher.stop(part)
@@ -208,7 +208,7 @@ def _verify(site: Site, assembly: Assembly) -> tuple[bool, str]:
     return done.returncode == 0, f"sentinel-audit verify: {lines[0] if lines else done.returncode}"
 
 
-def _let_the_log_settle(site: Site, within_s: float = 15) -> None:
+def let_the_log_settle(site: Site, within_s: float = 15) -> None:
     """Until the notary has written every row that was offered."""
     deadline = time.monotonic() + within_s
     with Database(site.dsn, size=1) as db:

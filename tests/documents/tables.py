@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from hub.reason.settings import ReasonSettings
 
-from agent.settings import AgentSettings, ExecutorSettings
+from agent.executor_settings import ExecutorSettings
+from agent.settings import AgentSettings
 from hub.console.settings import ConsoleSettings
+from hub.reason.settings import ReasonSettings
 from hub.settings import NotarySettings, ServeSettings
 
 README = Path(__file__).parents[2] / "README.md"
@@ -53,7 +54,7 @@ def with_tables(text: str) -> str:
     for name, kind in FILES.items():
         heading = re.escape(f"### {name}\n")
         made = f"### {name}\n\n{table(kind)}\n\n"
-        text = re.sub(rf"{heading}.*?(?=^##)", lambda _, made=made: made, text, flags=re.DOTALL | re.MULTILINE)
+        text = re.sub(rf"(?ms){heading}.*?(?=^##)", lambda _, made=made: made, text)
     return text
 
 
