@@ -53,9 +53,9 @@ FINDING = world.CASES[0].finding
 
 
 def test_a_choice_of_the_model_becomes_the_plan() -> None:
-    plan = reason(FINDING, "i-1", Scripted(said(LEAKY, "2 kill by kill")))
+    plan = reason(FINDING, "i-1", Scripted(said(LEAKY, "1 terminate by kill")))
     assert (plan.origin, plan.incident_id, plan.culprit) == ("model", "i-1", "e1")
-    assert [step.command for step in plan.steps] == ["kill -KILL 4711"]
+    assert [step.command for step in plan.steps] == ["kill -TERM 4711"]
     assert plan.model_error is None
     assert plan.model
     assert plan.model.name == "scripted.gguf"
@@ -74,7 +74,7 @@ def test_disagreement_and_missing_citations_lower_the_confidence() -> None:
     agreed = reason(FINDING, "i", Scripted(said(LEAKY, "1 terminate by kill")))
     uncited = reason(FINDING, "i", Scripted(said(LEAKY, "1 terminate by kill", ["e9"])))
     assert uncited.confidence_percent < agreed.confidence_percent
-    plan = reason(FINDING, "i", Scripted(said(LEAKY, "3 look by ps")))
+    plan = reason(FINDING, "i", Scripted(said(LEAKY, "2 look by ps")))
     assert plan.confidence_percent == agreed.confidence_percent
 
 
