@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from hub.reason import offer
+from hub.reason.diagnose import diagnose
 from hub.reason.errors import CancelledError, ModelError
 from hub.reason.frames import Answer, Ask
 from hub.reason.offer import ABSTAIN
@@ -60,6 +62,18 @@ def test_a_choice_of_the_model_becomes_the_plan() -> None:
     assert plan.model
     assert plan.model.name == "scripted.gguf"
     assert 'The model says: "It shows so."' in plan.diagnosis
+
+
+def test_force_is_not_offered_while_gentleness_was_not_tried() -> None:
+    for case in world.CASES:
+        for option in offer.offer(case.finding, diagnose(case.finding)).options:
+            acting = [fix for fix in option.fixes if fix.remedy and not fix.remedy.only_reads]
+            assert len(acting) <= 1
+            assert not [fix for fix in acting if fix.remedy and fix.remedy.key == "kill"]
+
+
+def test_a_finding_about_one_process_offers_no_other_process() -> None:
+    assert [one.text for one in offer.offer(world.LEAK, diagnose(world.LEAK)).options] == [LEAKY]
 
 
 def test_abstaining_is_a_plan_without_steps() -> None:
