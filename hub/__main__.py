@@ -64,8 +64,8 @@ def _reason(config: Path, check: bool) -> int:  # noqa: FBT001
     import signal
     import threading
 
-    from hub.reason.worker import run
     from hub.reason.settings import ReasonSettings
+    from hub.reason.worker import run
 
     chosen = settings.load(config, ReasonSettings)
     if check:
