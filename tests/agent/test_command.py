@@ -185,3 +185,18 @@ def test_what_keeps_the_host_alive_is_protected(pid: int, name: str, command: li
 )
 def test_an_ordinary_program_is_not_protected(name: str, command: list[str]) -> None:
     assert protected.why(pid=50, name=name, command=command) is None
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("agent.loop", ["cryptography", "policy", "audit", "bashlex"]),
+        ("agent.executor", ["grpc", "psutil", "sqlite3", "google.protobuf", "bashlex"]),
+    ],
+)
+def test_each_process_loads_only_what_it_needs(module: str, heavy: list[str]) -> None:
+    script = f"import sys, {module}; print([one for one in {heavy} if one in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=20
+    )
+    assert done.stdout == "[]\n"

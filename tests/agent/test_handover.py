@@ -10,10 +10,11 @@ import pytest
 
 from agent import handover as module
 from agent.errors import OrderRefusedError
-from agent.executor_socket import Client, Server
+from agent.executor_socket import MAX_FRAME_BYTES, Client, Server
 from agent.handover import Handover
 from agent.spool import Spool
 from agent.watch import Watch
+from appliance.envelope import MAX_ENVELOPE_BYTES
 from appliance.records import Outcome, Report
 from tests.agent.builders import report
 
@@ -171,3 +172,7 @@ def test_the_agent_learns_whether_its_node_is_live(
     serve()
     assert handover.wait_for_executor(5)
     assert handover.dry_run is dry_run
+
+
+def test_the_largest_envelope_fits_into_a_frame_as_base64() -> None:
+    assert MAX_FRAME_BYTES == 2 * MAX_ENVELOPE_BYTES
