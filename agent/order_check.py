@@ -13,6 +13,7 @@ from pathlib import Path
 
 from agent.errors import OrderRefusedError
 from agent.execution_journal import ExecutionJournal
+from agent.proc import why_protected
 from agent.trust import Trust
 from appliance import records
 from appliance.envelope import ORDER_TYPE, open_sealed
@@ -95,6 +96,8 @@ def check(
         program = _program(verdict)
         processes = referred_processes(program, order)
         demand_alive(processes, started)  # 9
+        if verdict.effect != Effect.READ.word:
+            _demand_unprotected(processes)  # 9
         files = tuple(_file_of(command.paths) for command in verdict.commands)  # 10
         _demand_no_links(verdict)  # 10
         steps.append(Runnable(index=index, program=program, files=files, processes=processes))
@@ -121,6 +124,13 @@ def demand_alive(processes: tuple[tuple[int, int], ...], started: StartedTicks) 
             raise OrderRefusedError(
                 "9 facts", f"pid {pid} is another process now: started at {found}, not {ticks}"
             )
+
+
+def _demand_unprotected(processes: tuple[tuple[int, int], ...]) -> None:
+    """A hub can forge evidence that unprotects a process; the process itself says what it is."""
+    for pid, _ in processes:
+        if why := why_protected(pid):
+            raise OrderRefusedError("9 facts", f"process {pid} is protected: {why}")
 
 
 def _for_this_node(order: Order, trust: Trust) -> None:
