@@ -193,7 +193,7 @@ class StepResult(Record, frozen=True, kw_only=True):
 
     index: Count
     argv: tuple[tuple[Text, ...], ...]  # the argument vectors, in the order they stand
-    exit_status: int | None  # None: killed before it ended
+    exit_status: int | None = None  # None: killed before it ended
     started_at: datetime
     duration_s: float
     output: Annotated[str, msgspec.Meta(max_length=MAX_OUTPUT_BYTES)]

@@ -48,7 +48,7 @@ def test_help_is_there_and_quick(program: str, words: list[str]) -> None:
 
 def test_the_make_targets_of_the_readme_exist(repository: Path) -> None:
     makefile = (repository / "Makefile").read_text()
-    for target in set(re.findall(r"make ([a-z-]+)", README.read_text())):
+    for target in set(re.findall(r"(?:`|^    )make ([a-z-]+)", README.read_text(), re.MULTILINE)):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"README names make {target}"
 
 
