@@ -8,7 +8,7 @@ them up again: a choice that is not in this record does not exist.
 import re
 from string import ascii_uppercase
 
-from appliance.records import Condition, Finding, Record
+from appliance.records import Condition, Finding, ProcessEvidence, Record
 from hub.reason.diagnose import Diagnosis, Suspect
 from hub.reason.measures import is_subject
 from hub.reason.remedy import Remedy
@@ -67,15 +67,22 @@ def _eligible(finding: Finding, diagnosis: Diagnosis) -> tuple[Suspect, ...]:
     """A finding about one process ends only when that one changes: others are no answer to it."""
     if finding.condition not in ABOUT_ONE_PROCESS:
         return diagnosis.suspects
-    named = {item.id for item in finding.evidence if is_subject(finding, item, ()) > 0}
+    named = {
+        item.id
+        for item in finding.evidence
+        if isinstance(item, ProcessEvidence) and is_subject(finding, item, ()) > 0
+    }
     meant = [one for one in diagnosis.suspects if one.candidate.evidence_id in named]
     return tuple(meant) or diagnosis.suspects
 
 
 def _gentlest(remedies: tuple[Remedy, ...]) -> list[Remedy]:
-    """The first remedy that acts, and those that only look: force is for when gentleness failed."""
+    """The first remedy that acts; where none does, those that look.
+
+    Force is for when gentleness failed, and a plan that only looks resolves nothing.
+    """
     acting = [remedy for remedy in remedies if not remedy.only_reads][:1]
-    return [remedy for remedy in remedies if remedy.only_reads or remedy in acting]
+    return acting or list(remedies)
 
 
 def _option(letter: str, suspect: Suspect) -> Option:

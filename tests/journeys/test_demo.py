@@ -125,15 +125,13 @@ def test_ctrl_c_ends_everything_and_a_second_start_works_at_once(tmp_path: Path)
 
 
 def test_killed_itself_it_leaves_nothing_running(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [*DEMO, "--no-model", "--dir", str(tmp_path / "d")], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "leaks" in line:
-            break
-    process.kill()
-    process.wait()
+    words = [*DEMO, "--no-model", "--dir", str(tmp_path / "d")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "leaks" in line:
+                break
+        process.kill()
     deadline = time.monotonic() + 30
     while left_behind(tmp_path / "d"):
         assert time.monotonic() < deadline, left_behind(tmp_path / "d")

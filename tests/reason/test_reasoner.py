@@ -88,8 +88,13 @@ def test_disagreement_and_missing_citations_lower_the_confidence() -> None:
     agreed = reason(FINDING, "i", Scripted(said(LEAKY, "1 terminate by kill")))
     uncited = reason(FINDING, "i", Scripted(said(LEAKY, "1 terminate by kill", ["e9"])))
     assert uncited.confidence_percent < agreed.confidence_percent
-    plan = reason(FINDING, "i", Scripted(said(LEAKY, "2 look by ps")))
-    assert plan.confidence_percent == agreed.confidence_percent
+
+
+def test_a_plan_that_only_looks_is_not_offered_while_one_that_acts_fits() -> None:
+    looking = said(LEAKY, "2 look by ps")
+    plan = reason(FINDING, "i", Scripted(looking, looking))
+    assert plan.origin == "catalogue"
+    assert [step.command for step in plan.steps] == ["kill -TERM 4711"]
 
 
 @pytest.mark.parametrize("answer", ["", "rm -rf /", said("A e1 sshd (pid 1)", "1 kill by kill")])
