@@ -5,6 +5,7 @@ plan is not `allow`, when anything differs from what was shown, when it is late,
 faster, and while the audit log cannot be written.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -22,13 +23,26 @@ from hub.persist.status import log_state
 MAY_ANSWER = frozenset({"operator", "admin"})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answerer:
+    """The signed-in person who answers."""
+
+    name: str
+    role: str
+    session: str  # its name in the log, not the token
+
+    def demanded(self) -> Actor:
+        """Who this is in the log; raises `ApprovalError` when the role may only look."""
+        if self.role not in MAY_ANSWER:
+            raise ApprovalError(f"the role {self.role} may look, not answer")
+        return actor("operator", self.name, session=self.session)
+
+
 def approve(
     db: Database,
     *,
     incident_id: str,
-    operator: str,
-    role: str,
-    session: str,
+    who: Answerer,
     shown_digest: str,
     comment: str,
     now: datetime,
@@ -37,7 +51,7 @@ def approve(
     # 1. the role may answer                     4. the digest is that of what is stored now
     # 2. the audit log can be written            5. the plan's ruling is `allow`
     # 3. the incident waits for an answer        6. the answer is in time
-    by = _answerer(operator, role, session)  # 1
+    by = who.demanded()  # 1
     with db.transaction() as work:
         _log_is_open(work, now=now)  # 2
         row = _waiting(work, incident_id)  # 3
@@ -51,7 +65,7 @@ def approve(
             raise ApprovalError("this plan has expired; nothing was approved")
         approval = Approval(
             approval_id=uuid7(),
-            operator=operator,
+            operator=who.name,
             shown_digest=shown_digest,
             approved_at=now,
             comment=visible(comment, most=2000),
@@ -67,15 +81,13 @@ def reject(
     db: Database,
     *,
     incident_id: str,
-    operator: str,
-    role: str,
-    session: str,
+    who: Answerer,
     shown_digest: str,
     comment: str,
     now: datetime,
 ) -> None:
     """Say no; nothing of this plan runs."""
-    by = _answerer(operator, role, session)
+    by = who.demanded()
     with db.transaction() as work:
         row = _waiting(work, incident_id)
         _same(row, shown_digest)
@@ -99,14 +111,12 @@ def close(
     db: Database,
     *,
     incident_id: str,
-    operator: str,
-    role: str,
-    session: str,
+    who: Answerer,
     note: str,
     now: datetime,
 ) -> None:
     """End an incident by hand, with a note that says why."""
-    by = _answerer(operator, role, session)
+    by = who.demanded()
     if not note.strip():
         raise ApprovalError("closing an incident needs a note that says why")
     may_close = [state for state, onward in MOVES.items() if State.CLOSED in onward]
@@ -127,15 +137,13 @@ def record_manual(
     db: Database,
     *,
     incident_id: str,
-    operator: str,
-    role: str,
-    session: str,
+    who: Answerer,
     command: str,
     result: str,
     now: datetime,
 ) -> None:
     """Record what a person did by hand, so that there is no hole in the history."""
-    by = _answerer(operator, role, session)
+    by = who.demanded()
     if not command.strip():
         raise ApprovalError("a manual step needs the command or action that was done")
     with db.transaction() as work:
@@ -153,15 +161,9 @@ def record_manual(
             now=now,
             before=row["state"],
             after=row["state"],
-            actor=f"operator {operator}",
+            actor=f"operator {who.name}",
             note=f"by hand: {body['command']} → {body['result']}",
         )
-
-
-def _answerer(operator: str, role: str, session: str) -> Actor:
-    if role not in MAY_ANSWER:
-        raise ApprovalError(f"the role {role} may look, not answer")
-    return actor("operator", operator, session=session)
 
 
 def _log_is_open(work: Work, *, now: datetime) -> None:

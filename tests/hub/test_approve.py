@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from appliance.records import Mode
-from hub.approve import approve, close, record_manual, reject
+from hub.approve import Answerer, approve, close, record_manual, reject
 from hub.dispatch import OrderDesk
 from hub.errors import ApprovalError, MoveError, NotaryError
 from hub.persist.database import Database
@@ -23,6 +23,8 @@ from tests.hub.builders import NOW, PID, cleared, outbox, proposed, received, st
 
 pytestmark = pytest.mark.postgres
 
+FIRST = Answerer(name="operator-1", role="operator", session="s1")
+SECOND = Answerer(name="operator-2", role="admin", session="s2")
 KILL = f"kill -TERM {PID}"
 
 
@@ -64,9 +66,7 @@ def _digest(db: Database, incident_id: str) -> str:
 def _yes(db: Database, incident_id: str, **changes: object) -> None:
     values = {
         "incident_id": incident_id,
-        "operator": "operator-1",
-        "role": "operator",
-        "session": "s1",
+        "who": FIRST,
         "shown_digest": _digest(db, incident_id),
         "comment": "",
         "now": NOW,
@@ -120,7 +120,7 @@ def test_a_viewer_cannot_answer(database: Database, pipeline: Pipeline) -> None:
     incident_id, _ = proposed(database, KILL)
     pipeline.turn(NOW)
     with pytest.raises(ApprovalError, match="may look"):
-        _yes(database, incident_id, role="viewer")
+        _yes(database, incident_id, who=Answerer(name="viewer-1", role="viewer", session="s"))
     assert state_of(database, incident_id) == "awaiting"
 
 
@@ -188,9 +188,7 @@ def test_of_two_operators_who_approve_and_reject_at_once_exactly_one_wins(
             lambda incident_id=incident_id, digest=digest: reject(  # type: ignore[misc]
                 database,
                 incident_id=incident_id,
-                operator="operator-2",
-                role="operator",
-                session="s2",
+                who=SECOND,
                 shown_digest=digest,
                 comment="no",
                 now=NOW,
@@ -214,13 +212,12 @@ def test_closing_by_hand_needs_a_note_and_manual_steps_are_recorded(
 ) -> None:
     incident_id, _ = proposed(database, "reboot")
     pipeline.turn(NOW)
-    who = {"operator": "operator-1", "role": "operator", "session": "s1"}
     record_manual(
-        database, incident_id=incident_id, command="reboot", result="done", now=NOW, **who
+        database, incident_id=incident_id, who=FIRST, command="reboot", result="done", now=NOW
     )
     with pytest.raises(ApprovalError, match="note"):
-        close(database, incident_id=incident_id, note=" ", now=NOW, **who)
-    close(database, incident_id=incident_id, note="rebooted", now=NOW, **who)
+        close(database, incident_id=incident_id, who=FIRST, note=" ", now=NOW)
+    close(database, incident_id=incident_id, who=FIRST, note="rebooted", now=NOW)
     assert state_of(database, incident_id) == "closed"
     types = [row["type"] for row in outbox(database)]
     assert types.count("manual.step") == 1

@@ -41,9 +41,7 @@ def approve(incident_id: str) -> ResponseReturnValue:
     answers.approve(
         database(),
         incident_id=forms.identifier(incident_id),
-        operator=who().name,
-        role=who().role,
-        session=who().session_id,
+        who=_answerer(),
         shown_digest=forms.field("shown_digest", most=_DIGEST),
         comment=forms.field("comment", most=_COMMENT),
         now=now(),
@@ -58,9 +56,7 @@ def reject(incident_id: str) -> ResponseReturnValue:
     answers.reject(
         database(),
         incident_id=forms.identifier(incident_id),
-        operator=who().name,
-        role=who().role,
-        session=who().session_id,
+        who=_answerer(),
         shown_digest=forms.field("shown_digest", most=_DIGEST),
         comment=forms.field("comment", most=_COMMENT),
         now=now(),
@@ -75,9 +71,7 @@ def close(incident_id: str) -> ResponseReturnValue:
     answers.close(
         database(),
         incident_id=forms.identifier(incident_id),
-        operator=who().name,
-        role=who().role,
-        session=who().session_id,
+        who=_answerer(),
         note=forms.field("note", most=_COMMENT),
         now=now(),
     )
@@ -91,14 +85,16 @@ def manual(incident_id: str) -> ResponseReturnValue:
     answers.record_manual(
         database(),
         incident_id=forms.identifier(incident_id),
-        operator=who().name,
-        role=who().role,
-        session=who().session_id,
+        who=_answerer(),
         command=forms.field("command", most=_COMMENT),
         result=forms.field("result", most=_OUTPUT),
         now=now(),
     )
     return _back(incident_id, "Recorded in the incident and in the audit log.")
+
+
+def _answerer() -> answers.Answerer:
+    return answers.Answerer(name=who().name, role=who().role, session=who().session_id)
 
 
 def _back(incident_id: str, message: str) -> Response:
