@@ -352,6 +352,7 @@ def _as_user(user: str | None) -> list[str]:
         "--clear-groups",
         "--inh-caps=-all,+dac_read_search",
         "--ambient-caps=-all,+dac_read_search",
+        "--securebits=+no_setuid_fixup",  # or access(2), which initdb asks, forgets it
         "--pdeathsig=SIGINT",
     ]
 
