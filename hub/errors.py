@@ -27,6 +27,30 @@ class NotaryError(SentinelError):
     code = "notary"
 
 
+class RollbackError(NotaryError):
+    """The log on disk is shorter or other than what was signed or indexed; it is not continued."""
+
+    code = "rollback"
+
+
+class DiskLiesError(NotaryError):
+    """The disk did not keep what it was given; after a restart the log says what is there."""
+
+    code = "disk"
+
+
+class LogFullError(NotaryError):
+    """There is no room for the log; make room, then start the notary again."""
+
+    code = "disk-full"
+
+
+class LogLockedError(NotaryError):
+    """Another notary has this log open."""
+
+    code = "locked"
+
+
 class EventError(RefusedError):
     """An event that can never be accepted; the node sets it aside."""
 

@@ -31,7 +31,8 @@ from hub.persist.database import Database
 from hub.persist.listen import Listener
 from hub.persist.log_index import NotaryLock
 from hub.persist.status import beat
-from hub.segments import NOTARY, Appended, IndexedState, SegmentLog
+from hub.segment_tail import Appended
+from hub.segments import NOTARY, IndexedState, SegmentLog
 from hub.settings import NotarySettings
 
 BEAT_S = 5.0

@@ -24,17 +24,10 @@ from audit.recovery import MAX_UNSIGNED
 from audit.report import Report, Verdict, as_text
 from audit.signer import LocalSigner
 from audit.verify import verify
-from hub.errors import NotaryError
-from hub.segments import (
-    Appended,
-    Disk,
-    DiskLiesError,
-    IndexedState,
-    LogFullError,
-    LogLockedError,
-    RollbackError,
-    SegmentLog,
-)
+from hub.errors import DiskLiesError, LogFullError, LogLockedError, NotaryError, RollbackError
+from hub.segment_files import Disk
+from hub.segment_tail import Appended
+from hub.segments import IndexedState, SegmentLog
 from tests.audit.builders import INCIDENT, ORIGIN, draft, signer, uuid_of
 
 PER_SEGMENT = 8
