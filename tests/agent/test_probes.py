@@ -44,9 +44,14 @@ NAMED = "import sys,time; open('/proc/self/comm', 'w').write(sys.argv[1]); time.
 
 
 def see(
-    limits: Limits, wanted: Condition, *, within_s: float = 20, cycle_s: float = 0.05
+    limits: Limits,
+    wanted: Condition,
+    about: str = "",
+    *,
+    within_s: float = 20,
+    cycle_s: float = 0.05,
 ) -> tuple[Fired, Readings, History]:
-    """Run the detector on this host until a condition fires."""
+    """Run the detector on this host until a condition fires, about this subject if one is named."""
     probe, history = probes.HostProbe(), History(window_s=limits.leak_window_s)
     memory = Memory(boot_id=probe.boot_id)
     deadline = time.monotonic() + within_s
@@ -59,7 +64,7 @@ def see(
         )  # fmt: skip
         memory = turn.memory
         for fired in turn.fired:
-            if fired.measure.condition is wanted:
+            if fired.measure.condition is wanted and about in f"{fired.measure.subject} ":
                 return fired, readings, history
         time.sleep(cycle_s)
     raise AssertionError("nothing fired")
@@ -123,7 +128,7 @@ def test_a_child_that_really_leaks_is_found_and_captured_without_its_secret() ->
     with subprocess.Popen([sys.executable, "-c", LEAK, "--password=hunter2-really"]) as child:
         try:
             limits = Limits(**QUIET, leak_window_s=1.5, leak_growth_mb=15)
-            fired, readings, history = see(limits, Condition.PROCESS_LEAK)
+            fired, readings, history = see(limits, Condition.PROCESS_LEAK, f"pid {child.pid} ")
             finding = captured(fired, readings, history)
         finally:
             child.kill()
