@@ -15,10 +15,10 @@ from flask.typing import ResponseReturnValue
 
 from hub.console.errors import RoleError
 from hub.console.settings import ConsoleSettings
-from hub.persist import operators
+from hub.persist import sign_in
 from hub.persist.database import Database
-from hub.persist.operators import Session
 from hub.persist.outbox import Actor, actor
+from hub.persist.sign_in import Session
 
 COOKIE = "__Host-sentinel"
 HAVE = "X-Have"  # a page that refreshes itself says with this header which parts it has
@@ -81,7 +81,7 @@ def begin(token: str, response: Response) -> Response:
     """Give the browser its new session; what it had before ends, its form tokens too."""
     old = request.cookies.get(COOKIE)
     if old:
-        operators.sign_out(database(), token=old, now=now())
+        sign_in.sign_out(database(), token=old, now=now())
     session.clear()
     response.set_cookie(
         COOKIE,
@@ -99,7 +99,7 @@ def end(response: Response) -> Response:
     """Sign the browser out."""
     token = request.cookies.get(COOKIE)
     if token:
-        operators.sign_out(database(), token=token, now=now())
+        sign_in.sign_out(database(), token=token, now=now())
     session.clear()
     response.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="Strict")
     return response
@@ -116,7 +116,7 @@ def _session() -> Session | None:
     token = request.cookies.get(COOKIE)
     if not token:
         return None
-    return operators.session_of(
+    return sign_in.session_of(
         database(),
         token=token,
         rules=settings().rules,

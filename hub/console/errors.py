@@ -15,7 +15,8 @@ from werkzeug.exceptions import HTTPException
 from appliance.errors import SentinelError
 from appliance.journal import shown
 from hub.errors import ApprovalError, DatabaseError, MoveError, NotaryError
-from hub.persist.operators import OperatorError, SigninError
+from hub.persist.operators import OperatorError
+from hub.persist.sign_in import SigninError
 
 _log = logging.getLogger(__name__)
 

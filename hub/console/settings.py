@@ -13,7 +13,7 @@ from typing import Annotated
 import msgspec
 
 from appliance.settings import Settings
-from hub.persist.operators import SigninRules
+from hub.persist.sign_in import SigninRules
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]

@@ -9,8 +9,10 @@ import pytest
 from flask import Flask
 
 from hub.persist import operators
+from hub.persist import sign_in as signing_in
 from hub.persist.database import Database
-from hub.persist.operators import OperatorError, SigninError, SigninRules
+from hub.persist.operators import OperatorError
+from hub.persist.sign_in import SigninError, SigninRules
 from tests.console import seed
 from tests.console.conftest import PASSWORD, ROOT, Browser
 
@@ -90,17 +92,17 @@ def test_guessing_many_names_from_one_address_locks_the_address(
     guess = {"password": PASSWORD, "address": "192.0.2.7", "rules": rules}
     for number in range(3):
         with pytest.raises(SigninError, match="do not fit"):
-            operators.sign_in(database, name=f"guess-{number}", now=seed.now(), **guess)
+            signing_in.sign_in(database, name=f"guess-{number}", now=seed.now(), **guess)
     with pytest.raises(SigninError, match="too many"):
-        operators.sign_in(database, name="operator-1", now=seed.now(), **guess)
+        signing_in.sign_in(database, name="operator-1", now=seed.now(), **guess)
     guess["address"] = "192.0.2.8"
-    assert operators.sign_in(database, name="operator-1", now=seed.now(), **guess)
+    assert signing_in.sign_in(database, name="operator-1", now=seed.now(), **guess)
 
 
 def test_guesses_made_at_the_same_moment_are_all_counted(people: None, database: Database) -> None:
     def guess(_: int) -> str:
         try:
-            operators.sign_in(
+            signing_in.sign_in(
                 database, name="operator-1", password="wrong-wrong-wrong", address="192.0.2.1",
                 rules=SigninRules(failures=3), now=seed.now(),
             )  # fmt: skip
@@ -118,22 +120,22 @@ def test_a_lockout_ends_by_itself(people: None, database: Database) -> None:
     rules, start = SigninRules(failures=1), seed.now()
     ask = {"name": "operator-1", "address": "192.0.2.1", "rules": rules}
     with pytest.raises(SigninError, match="do not fit"):
-        operators.sign_in(database, password="wrong-wrong-wrong", now=start, **ask)
+        signing_in.sign_in(database, password="wrong-wrong-wrong", now=start, **ask)
     with pytest.raises(SigninError, match="too many"):
-        operators.sign_in(database, password=PASSWORD, now=start + timedelta(minutes=14), **ask)
-    assert operators.sign_in(database, password=PASSWORD, now=start + rules.lockout, **ask)
+        signing_in.sign_in(database, password=PASSWORD, now=start + timedelta(minutes=14), **ask)
+    assert signing_in.sign_in(database, password=PASSWORD, now=start + rules.lockout, **ask)
 
 
 def test_a_session_ends_when_idle_and_when_it_is_old(people: None, database: Database) -> None:
     rules, start = SigninRules(), seed.now()
-    token = operators.sign_in(
+    token = signing_in.sign_in(
         database, name="operator-1", password=PASSWORD, address="::1", rules=rules, now=start
     )
 
     def alive(after: timedelta, *, touch: bool = True) -> bool:
         moment = start + after
         return (
-            operators.session_of(database, token=token, rules=rules, now=moment, touch=touch)
+            signing_in.session_of(database, token=token, rules=rules, now=moment, touch=touch)
             is not None
         )
 

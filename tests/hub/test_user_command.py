@@ -8,7 +8,7 @@ import pytest
 
 from appliance.__main__ import main
 from appliance.user_options import ROLES
-from hub.persist import operators
+from hub.persist import operators, sign_in
 from hub.persist.database import Database
 from tests.hub.builders import outbox
 
@@ -40,12 +40,12 @@ def test_an_operator_is_added_changed_listed_and_kept_out(
     assert main(["user", "role", "second", "--role", "viewer", *config]) == 0
     monkeypatch.setattr("sys.stdin", io.StringIO("a long enough password\n"))
     assert main(["user", "password", "second", *config]) == 0
-    assert operators.sign_in(
+    assert sign_in.sign_in(
         database,
         name="second",
         password="a long enough password",
         address="192.0.2.1",
-        rules=operators.SigninRules(),
+        rules=sign_in.SigninRules(),
         now=datetime.now(UTC),
     )
     assert main(["user", "disable", "second", *config]) == 0

@@ -9,8 +9,9 @@ from hub.console import access
 from hub.console.access import database, needs, now, settings, who
 from hub.console.forms import field
 from hub.console.live import page
-from hub.persist import operators
-from hub.persist.operators import OperatorError, SigninError
+from hub.persist import sign_in as signing_in
+from hub.persist.operators import OperatorError
+from hub.persist.sign_in import SigninError
 
 pages = Blueprint("signin", __name__)
 
@@ -26,7 +27,7 @@ def sign_in() -> ResponseReturnValue:
     """Check name and password; a new session with a new token, whatever was there before."""
     onward = access.inside(request.form.get("next", "/"))
     try:
-        token = operators.sign_in(
+        token = signing_in.sign_in(
             database(),
             name=field("name", most=64).lower(),
             password=request.form.get("password", ""),
@@ -50,7 +51,7 @@ def sign_in_once() -> ResponseReturnValue:
     """Use the link up, and set a new password where one was typed."""
     token = request.form.get("token", "")[:200]
     try:
-        new = operators.sign_in_once(
+        new = signing_in.sign_in_once(
             database(),
             token=token,
             address=_address(),
@@ -82,7 +83,7 @@ def account() -> ResponseReturnValue:
 @needs()
 def change_password() -> ResponseReturnValue:
     """Set one's own password; every session of this operator ends, then a new one begins."""
-    token = operators.change_password(
+    token = signing_in.change_password(
         database(),
         name=who().name,
         old=request.form.get("old_password", ""),
