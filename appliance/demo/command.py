@@ -54,6 +54,9 @@ class _Run:
         for happening in follow(self.db, until=float("inf")):
             if happening is not None:
                 tell(self.clock, self.db, happening)
+                if happening.after is State.AWAITING:
+                    link = f"{self.site.console_url}/incidents/{happening.incident_id}"
+                    _say(self.clock, "console", f"it waits for your answer: {link}")
             self._demand_alive()
         return 0
 

@@ -283,23 +283,7 @@ LEFT JOIN LATERAL (
 ) report ON true
 WHERE incident.incident_id = %(incident_id)s;
 
--- all_moves --
--- The moves that the guard allows
-SELECT before::text, after::text FROM incident_move;
-
--- force_state --
--- Set a state without asking; the guard refuses what is not a move (used by tests of the guard)
-UPDATE incident SET state = %(state)s WHERE incident_id = %(incident_id)s;
-
--- node_one --
--- What the hub keeps about one node
-SELECT * FROM node WHERE name = %(name)s;
-
 -- entries_with_this --
 -- How many log entries an incident has, with the one that is about to be offered
 SELECT (SELECT count(*) FROM audit_entry WHERE incident = %(incident)s)
      + (SELECT count(*) FROM audit_outbox WHERE incident = %(incident)s) + 1 AS entries;
-
--- count_incidents --
--- How many incidents there are
-SELECT count(*) AS incidents FROM incident;

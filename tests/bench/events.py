@@ -18,7 +18,7 @@ from appliance.wire import sentinel_pb2_grpc
 from appliance.wire.convert import to_wire
 from hub.persist.database import Database
 from tests.bench.figures import Figure
-from tests.hub.builders import event, finding
+from tests.hub.builders import event, finding, sql
 from vault.pki import Pki
 
 AGENTS = 50
@@ -127,9 +127,9 @@ async def _agent(
 
 
 def _stored(dsn: str) -> int:
-    with Database(dsn, size=1) as db, db.transaction() as work:
-        row = work.one("count_incidents") or {}
-    return int(row["incidents"])
+    with Database(dsn, size=1) as db:
+        (row,) = sql(db, "SELECT count(*) FROM incident")
+    return int(row["count"])
 
 
 def _pgbench(postgres: Postgres, root: Path) -> float | None:

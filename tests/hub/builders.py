@@ -3,6 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
+from psycopg.rows import dict_row
+
 from appliance.ids import uuid7
 from appliance.records import (
     Cleared,
@@ -143,6 +146,13 @@ def outbox(db: Database) -> list[dict[str, Any]]:
     """What waits for the notary."""
     with db.transaction() as work:
         return work.all("take_outbox", limit=10_000)
+
+
+def sql(db: Database, text: str, **parameters: Any) -> list[dict[str, Any]]:
+    """Plain SQL, as somebody with the database's password would send it."""
+    with psycopg.connect(db.dsn, row_factory=dict_row) as connection:
+        cursor = connection.execute(text.encode(), parameters)
+        return cursor.fetchall() if cursor.description else []
 
 
 def report(order_id: str, outcome: Outcome, **changes: Any) -> Report:
