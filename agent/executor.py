@@ -13,7 +13,7 @@ import resource
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,6 +45,7 @@ class Executor:
     trust: Trust
     journal: ExecutionJournal
     news: threading.Condition = field(default_factory=threading.Condition)
+    rest: Callable[[], None] = lambda: None  # when no order waits: give back what only orders need
     _waiting: "queue.SimpleQueue[Order | None]" = field(default_factory=queue.SimpleQueue)
     _lock: "threading.RLock" = field(default_factory=threading.RLock)
 
@@ -84,6 +85,8 @@ class Executor:
             except OrderRefusedError as error:
                 report = _refused(order, error)
             self._finish(report)
+            if self._waiting.empty():
+                self.rest()
 
     def stop(self) -> None:
         """Let `run` return after the order it is at."""
@@ -183,13 +186,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             if asked.check_config:
                 sys.stdout.write(f"{asked.config}: the settings are right\n")
                 return 0 if not trust.bundle.refusal else 1
-            return _serve(chosen, trust)
+            return _serve(chosen, trust, second)
     except SentinelError as error:
         sys.stderr.write(f"sentinel-executor: {error}\n")
         return error.exit_status
 
 
-def _serve(chosen: ExecutorSettings, trust: Trust) -> int:
+def _serve(chosen: ExecutorSettings, trust: Trust, second: GuardedReader) -> int:
     prctl.no_new_privileges()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -199,7 +202,7 @@ def _serve(chosen: ExecutorSettings, trust: Trust) -> int:
     book = ExecutionJournal(chosen.state_dir / "journal.jsonl")
     for report in book.recover(now=_now()):
         _log.warning("after a crash: order %s: %s", report.order_id, report.reason)
-    executor = Executor(trust, book)
+    executor = Executor(trust, book, rest=second.close)
     server = Server(chosen.socket, executor, agent_user=chosen.agent_user)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())

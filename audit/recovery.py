@@ -1,7 +1,8 @@
 """What a restart makes of the bytes it finds: follow the lines, then judge what they mean.
 
 The decisions of the crash table in `README.md`, without a disk: `Walk` takes the lines one by one,
-`rollback` says why a log must not be continued. Moving is `hub/segment_recovery.py`, signing `hub/segments.py`.
+`rollback` says why a log must not be continued. Moving is `hub/segment_recovery.py`, signing
+`hub/segments.py`.
 """
 
 import msgspec
