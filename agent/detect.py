@@ -47,6 +47,12 @@ class Memory(Record, frozen=True, kw_only=True):
         return {track.finding_id: track for track in self.tracks.values() if track.finding_id}
 
 
+def without(memory: Memory, findings: frozenset[str]) -> Memory:
+    """The memory as if these findings had never fired; their conditions are counted anew."""
+    kept = {key: track for key, track in memory.tracks.items() if track.finding_id not in findings}
+    return Memory(boot_id=memory.boot_id, tracks=kept)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fired:
     """A condition has lasted long enough to be believed."""

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from agent import status
 from agent.capture import capture
-from agent.detect import Memory, Turn, detect
+from agent.detect import Memory, Turn, detect, without
 from agent.errors import ProbeError, SpoolError
 from agent.executor_socket import Client
 from agent.handover import Handover
@@ -24,7 +24,7 @@ from agent.notify import notify
 from agent.probes import HostProbe
 from agent.readings import Readings
 from agent.settings import AgentSettings
-from agent.spool import Spool
+from agent.spool import LOST, Spool
 from agent.status import OpenFinding, Status
 from agent.transport import Transport
 from agent.watch import Watch
@@ -60,6 +60,7 @@ class Detection:
 
     def cycle(self, *, now: datetime) -> list[Event]:
         """Look once; the events that were spooled."""
+        self._forget_lost()
         readings = self._probe.read()
         self._history.add(readings)
         turn = detect(
@@ -79,6 +80,14 @@ class Detection:
             self._store(turn, events, persisting, now=now)
         self.memory = turn.memory
         return events
+
+    def _forget_lost(self) -> None:
+        """A finding that the full spool dropped fires anew, if it lasts, once there is room."""
+        lost = frozenset(self._spool.lost_findings())
+        if lost:
+            self.memory = without(self.memory, lost)
+            # From here on a restart neither knows them nor forgets twice.
+            self._spool.put([], kept={"memory": to_json(self.memory), LOST: b"[]"})
 
     def _events(self, turn: Turn, readings: Readings, *, now: datetime) -> list[Event]:
         ours = frozenset({os.getpid()})

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
+
 from agent.errors import SpoolError
 from appliance.ids import uuid7
 from appliance.journal import shown
@@ -30,6 +32,8 @@ from appliance.records import (
 
 log = logging.getLogger(__name__)
 
+LOST = "lost_findings"  # what is kept under this name: ids of findings the hub never had
+_MAX_LOST = 1000  # more than a host has subjects to find
 _MAX_ASIDE = 200  # refused events are kept for a person to look at, not for ever
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS event (
@@ -201,6 +205,12 @@ class Spool:
     def _keep(self, name: str, data: bytes) -> None:
         self._db.execute("INSERT OR REPLACE INTO kept VALUES (?, ?)", (name, data))
 
+    def lost_findings(self) -> list[str]:
+        """Findings that were dropped before the hub had them, once there is room again."""
+        if self._bytes * 2 > self._limit_bytes:
+            return []
+        return msgspec.json.decode(self.kept(LOST) or b"[]", type=list[str])
+
     def _make_room(self) -> None:
         dropped: list[datetime] = []
         while self._bytes > self._limit_bytes:
@@ -209,11 +219,24 @@ class Spool:
                 row = row or self._db.execute(query).fetchone()
             if row is None:
                 break
+            self._remember_lost(row[0])
             self._db.execute("DELETE FROM event WHERE seq = ?", (row[0],))
             self._bytes -= row[2]
             dropped.append(datetime.fromisoformat(row[1]))
         if dropped:
             self._count_dropped(dropped)
+
+    def _remember_lost(self, seq: int) -> None:
+        """The hub will never hear of this finding; the detector must, or it stays silent."""
+        query = "SELECT data FROM event WHERE seq = ? AND kind = 'finding'"
+        row = self._db.execute(query, (seq,)).fetchone()
+        if row is None:
+            return
+        body = from_json(bytes(row[0]), Event).body
+        earlier = self._db.execute("SELECT data FROM kept WHERE name = ?", (LOST,)).fetchone()
+        lost = msgspec.json.decode(bytes(earlier[0]), type=list[str]) if earlier else []
+        if isinstance(body, Finding):
+            self._keep(LOST, msgspec.json.encode([*lost, body.finding_id][-_MAX_LOST:]))
 
     def _count_dropped(self, moments: Sequence[datetime]) -> None:
         log.error(

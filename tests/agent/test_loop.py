@@ -17,6 +17,7 @@ from agent.settings import AgentSettings
 from agent.spool import Spool
 from agent.watch import Watch
 from appliance.channel import Identity
+from appliance.ids import uuid7
 from appliance.records import Cleared, Event, Finding, Outcome, Persisting
 from tests.agent.builders import event, report
 from tests.agent.simulated_host import SimulatedHost
@@ -121,6 +122,26 @@ def test_a_full_disk_of_the_spool_loses_no_finding(world: World) -> None:
     (finding,) = world.cycle(1)
     assert isinstance(finding, Finding)
     assert finding.first_bad_at == START + timedelta(seconds=5)
+
+
+def test_a_finding_that_a_full_spool_dropped_fires_anew_when_there_is_room(world: World) -> None:
+    world.host.disks["/var"] = 95.0
+    (first,) = world.cycle(2)
+    ballast = [
+        Event(event_id=uuid7(), body=msgspec.structs.replace(first, finding_id=uuid7()))
+        for _ in range(3)
+    ]
+    world.spool._limit_bytes = world.spool._bytes
+    world.spool.put(ballast)  # the oldest, our finding, has to go
+    assert first.finding_id not in {getattr(e.body, "finding_id", "") for e in world.spooled()}
+    assert world.cycle(3) == []  # no room: to fire again would only drop again
+    world.restart()
+    world.spool.acknowledged([event.event_id for event in world.spooled()])
+    (again,) = world.cycle(3)
+    assert isinstance(again, Finding)
+    assert (again.subject, again.condition) == (first.subject, first.condition)
+    assert again.finding_id != first.finding_id
+    assert world.cycle(10) == []  # once
 
 
 def fill_the_disk(spool: Spool) -> None:
