@@ -92,7 +92,10 @@ def handover(
     handover.start()
     yield handover
     handover.stop()
-    time.sleep(0.3)  # both threads use the spool; let them see that they are to end
+    for thread in threading.enumerate():  # both use the spool, which is closed after this
+        if thread.name in ("hand_over", "fetch"):
+            thread.join(5)
+            assert not thread.is_alive()
 
 
 def eventually(condition: Callable[[], bool], *, within_s: float = 10) -> bool:
