@@ -2,7 +2,8 @@
 
 The signature is over the DSSE pre-authentication encoding (DSSE v1.0.2), so that bytes signed as
 one type never open as another. An envelope is JSON: `payload_type`, `payload` (base64), `key_id`
-(SHA-256 of the raw public key, hex) and `signature` (base64).
+(SHA-256 of the raw public key, hex) and `signature` (base64). It has one spelling: base64 has
+unused bits and JSON has spaces, and an envelope that says the same otherwise is refused.
 """
 
 import base64
@@ -39,19 +40,13 @@ class _Envelope(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 def seal(payload: bytes, *, payload_type: str, key: Ed25519PrivateKey) -> bytes:
     """The signed envelope around a payload."""
     signature = key.sign(_pre_authentication(payload_type, payload))
-    envelope = _Envelope(
-        payload_type=payload_type,
-        payload=base64.b64encode(payload).decode(),
-        key_id=key_id(key.public_key()),
-        signature=base64.b64encode(signature).decode(),
-    )
-    return msgspec.json.encode(envelope)
+    return _spell(payload_type, payload, key_id(key.public_key()), signature)
 
 
 def open_sealed(data: bytes, *, payload_type: str, key: Ed25519PublicKey) -> bytes:
     """The payload, if the envelope is of this type and signed by this key."""
     # 1. it is small enough to look at        3. it is of the type we asked for
-    # 2. it is an envelope                    4. it names our key, which signed exactly these bytes
+    # 2. it is an envelope, in its one form   4. it names our key, which signed exactly these bytes
     if len(data) > MAX_ENVELOPE_BYTES:  # 1
         raise EnvelopeError(f"envelope of {len(data)} bytes, at most {MAX_ENVELOPE_BYTES}")
     try:
@@ -60,6 +55,8 @@ def open_sealed(data: bytes, *, payload_type: str, key: Ed25519PublicKey) -> byt
         signature = base64.b64decode(envelope.signature, validate=True)
     except (msgspec.DecodeError, UnicodeDecodeError, binascii.Error) as error:
         raise EnvelopeError(f"not an envelope: {error}") from error
+    if _spell(envelope.payload_type, payload, envelope.key_id, signature) != data:
+        raise EnvelopeError("not an envelope: spelled otherwise than we write it")
     if envelope.payload_type != payload_type:  # 3
         raise EnvelopeError(f"expected {payload_type}, got {envelope.payload_type!r}")
     if envelope.key_id != key_id(key):  # 4
@@ -110,6 +107,16 @@ def load_public_key(path: Path) -> Ed25519PublicKey:
     if not isinstance(key, Ed25519PublicKey):
         raise EnvelopeError(f"{path}: expected an Ed25519 key, got {type(key).__name__}")
     return key
+
+
+def _spell(payload_type: str, payload: bytes, key: str, signature: bytes) -> bytes:
+    envelope = _Envelope(
+        payload_type=payload_type,
+        payload=base64.b64encode(payload).decode(),
+        key_id=key,
+        signature=base64.b64encode(signature).decode(),
+    )
+    return msgspec.json.encode(envelope)
 
 
 def _pre_authentication(payload_type: str, payload: bytes) -> bytes:
