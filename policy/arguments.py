@@ -4,6 +4,8 @@ Each style reads options the way its program does, but stricter: exact long name
 bundled letter known, nothing abbreviated. The first word that does not fit ends the match.
 """
 
+from typing import NoReturn
+
 import msgspec
 
 from policy.facts import Facts
@@ -41,6 +43,8 @@ def match_form(argv: tuple[str, ...], rule: CommandRule, form: Form, context: Co
             walk.gnu()
         case "find":
             walk.find()
+        case "exact":
+            walk.exactly()
         case "subcommand":
             walk.subcommand()
         case "dd":
@@ -82,6 +86,8 @@ class _Walk:
 
     def bsd_or_operand(self, at: int) -> int:
         word = self.argv[at]
+        if word in self.form.flags or word in self.form.options:  # `+D`, `+short`
+            return self.exact(at)
         if word and self.rule.bsd.issuperset(word):
             self.seen.update(word)
             return at + 1
@@ -116,9 +122,10 @@ class _Walk:
         """`-n5`, `-n 5`, `-la`: letters up to one that takes the rest as its value."""
         word = self.argv[at]
         flags, options = self.form.flags, self.form.options
-        if word in flags:
-            self.seen.add(word)
-            return at + 1
+        if word in flags or (word in options and len(word) > 2):  # noqa: PLR2004  # `-w`
+            return self.exact(at)
+        if word in self.rule.doors:
+            self.unknown(word, at)
         if "-NUM" in options and word[1:].isdecimal():
             self.value("-NUM", word[1:], at)
             return at + 1
@@ -127,12 +134,29 @@ class _Walk:
             if name in options and (rest or name not in flags):
                 if not rest:
                     return self.next_value(name, at)
-                self.value(name, rest, at)
+                # pflag, which most programs with subcommands use, also takes `-o=json`.
+                self.value(name, rest.removeprefix("=") if self.rule.bundled else rest, at)
                 return at + 1
             if name not in flags:
                 self.unknown(name, at)
             self.seen.add(name)
         return at + 1
+
+    def exactly(self) -> None:
+        """Long words after a single dash, `-noout`; a value is the next word or stands after =."""
+        at = 1
+        while at < len(self.argv):
+            word = self.argv[at]
+            name, equals, value = word.partition("=")
+            if word in self.form.flags or word in self.form.options:
+                at = self.exact(at)
+            elif word[:1] != "-" or word == "-":
+                at = self.operand(at)
+            elif equals and name in self.form.options:
+                self.value(name, value, at)
+                at += 1
+            else:
+                self.unknown(name, at)
 
     def find(self) -> None:
         """Starting points first, then an expression of single-dash words."""
@@ -157,13 +181,19 @@ class _Walk:
                 at += 1
             elif word.startswith("--"):
                 at = self.long(at)
-            elif word[:1] == "-" or word in self.form.flags or word in self.form.options:
+            elif word[:1] == "-" and word != "-":
+                at = self.dashed(at)
+            elif word in self.form.flags or word in self.form.options:
                 at = self.exact(at)
             else:
                 at = self.operand(at)
         if left:
             expected = " ".join(left)
             raise Misfit("subcommand", -1, "the subcommand is missing", expected=expected)
+
+    def dashed(self, at: int) -> int:
+        """A word with one dash before or after the subcommand."""
+        return self.short(at) if self.rule.bundled else self.exact(at)
 
     def names_left(self) -> tuple[str, ...]:
         """The spelling of the subcommand that fits best."""
@@ -178,7 +208,7 @@ class _Walk:
         if word.startswith("--") and word != "--":
             return self.long(at), left
         if word[:1] == "-" and word != "--":
-            return self.exact(at), left
+            return self.dashed(at), left
         raise Misfit("subcommand", at, f"{word!r} is not among the subcommands that may run")
 
     def pairs(self) -> None:
@@ -204,16 +234,17 @@ class _Walk:
         kind = self.form.options.get(name)
         if kind is None:
             self.unknown(name, at)
-        else:
-            self.check(kind, value, at)
-            self.seen.add(name)
+        self.check(kind, value, at)
+        self.seen.add(name)
 
     def check(self, kind: ArgumentType, value: str, at: int) -> None:
         fault = kind.fault(value, self.context.facts, self.context.guard)
         if fault:
             raise Misfit(fault.code, at, fault.message, expected=kind.expected, hint=fault.hint)
 
-    def unknown(self, name: str, at: int) -> None:
+    def unknown(self, name: str, at: int) -> NoReturn:
+        if door := self.door(name):
+            raise Misfit("door", at, door)
         known = sorted(self.form.flags | self.form.options.keys())
         shown = " ".join(known[:24]) + (" …" if len(known) > 24 else "")  # noqa: PLR2004  # a line
         raise Misfit(
@@ -222,6 +253,17 @@ class _Walk:
             f"{name} is not among the options that may be used here",
             expected=shown or "no options",
         )
+
+    def door(self, name: str) -> str:
+        """What the option would do that no rule may allow; an abbreviation is found, too."""
+        doors = self.rule.doors
+        if name in doors:
+            return f"{name} {doors[name]}"
+        if name.startswith("--") and len(name) > 3:  # noqa: PLR2004  # `--o` could be anything
+            for door in doors:
+                if door.startswith(name):
+                    return f"{name} is short for {door}, which {doors[door]}"
+        return ""
 
     def finish(self) -> None:
         """What must be there: operands, required options, the last word."""

@@ -13,7 +13,8 @@ from policy.evaluate import EchoReader, judge
 from policy.facts import EXAMPLE_FACTS
 from policy.places import Guard, Places
 from policy.rules import Bundle, CommandRule, ForbidRule
-from policy.specs import compile_file
+from policy.specs import compile_file, define_types, read_file
+from policy.types import Types
 from policy.verdict import Ruling, Verdict
 
 __all__ = ["SHIPPED_RULES", "Bundle", "bundle_or_refusal", "parse_bundle", "read_folder"]
@@ -45,8 +46,12 @@ def parse_bundle(files: Mapping[str, bytes]) -> Bundle:
     commands: dict[str, CommandRule] = {}
     forbids: dict[str, tuple[ForbidRule, ...]] = {}
     places = Places()
-    for file in sorted(files):
-        rules = compile_file(file, files[file])
+    types = Types()
+    read = [read_file(file, files[file]) for file in sorted(files)]
+    for file in read:
+        define_types(file, types)
+    for file in read:
+        rules = compile_file(file, types)
         for command in rules.commands:
             _add_command(commands, command)
         for forbid in rules.forbids:
@@ -56,7 +61,11 @@ def parse_bundle(files: Mapping[str, bytes]) -> Bundle:
     if not places.secret:
         raise PolicyError("no file names secret places", file=min(files), line=1)
     bundle = Bundle(
-        digest=files_digest(files), commands=commands, forbids=forbids, guard=Guard(places)
+        digest=files_digest(files),
+        commands=commands,
+        forbids=forbids,
+        types=types,
+        guard=Guard(places),
     )
     check_examples(bundle)
     return bundle
@@ -94,15 +103,14 @@ def check_examples(bundle: Bundle) -> int:
 
 
 def _expect(bundle: Bundle, rule: str, text: str, code: str) -> None:
-    """An `allow` example must be allowed; a `deny` example blocked with its code."""
+    """An `allow` example must be allowed; a `deny` example must not, and for this reason."""
     verdict = judge(text, bundle=bundle, facts=EXAMPLE_FACTS, second=EchoReader())
     if not code:
         if verdict.ruling is not Ruling.ALLOW:
             raise _at(rule, f"example should be allowed: {text}: {_shown(verdict)}")
         return
-    blocked = {reason.code for reason in verdict.reasons if reason.ruling is Ruling.BLOCK}
-    if code not in blocked:
-        raise _at(rule, f"example should be blocked with {code}: {text}: {_shown(verdict)}")
+    if code not in {reason.code for reason in verdict.reasons if reason.ruling > Ruling.ALLOW}:
+        raise _at(rule, f"example should be refused with {code}: {text}: {_shown(verdict)}")
 
 
 def _shown(verdict: Verdict) -> str:

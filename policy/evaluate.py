@@ -11,11 +11,20 @@ from typing import Protocol
 from policy.arguments import Context, Misfit, match_form, required_present
 from policy.errors import CouldNotTellError, SyntaxRefusedError
 from policy.facts import Facts
+from policy.places import Guard, normal_path
 from policy.reader import Command, Program, read
 from policy.rules import Bundle, CommandRule, Form
 from policy.verdict import Effect, JudgedCommand, Reason, Ruling, Verdict
 
 READER = "reader"  # the rule of refusals that come from the language itself
+WHOLE = -2  # a reason about the whole command, not one word
+# Faults that are never a matter of taste: the program would reach what it must not.
+_AT_STAKE = frozenset(
+    {
+        *("door", "subcommand", "protected", "not-in-evidence", "placeholder"),
+        *("secret-path", "device-path", "precious-path", "outside-roots", "dot-dot"),
+    }
+)
 
 
 class SecondReader(Protocol):
@@ -132,10 +141,12 @@ def _judge_command(
     paths: tuple[str, ...] = ()
     where, effect, undo = "default", None, ""
     if rule is None:
-        reasons.append(_default(command, text))
+        reasons += _unknown(command, text, context.guard)
     else:
         form, reason = _by_rule(command, text, rule, context)
         reasons.append(reason)
+        if reason.ruling is Ruling.REVIEW:
+            reasons += _out_of_reach(command, text, context.guard)
         paths, where = rule.paths, reason.rule
         effect, undo = (form.effect.word, form.undo) if form else (None, "")
     judged = JudgedCommand(argv=command.argv, paths=paths, rule=where, effect=effect, undo=undo)
@@ -153,6 +164,22 @@ def _forbidden(command: Command, name: str, text: str, bundle: Bundle) -> list[R
                 )
             )
     return reasons
+
+
+def _unknown(command: Command, text: str, guard: Guard) -> list[Reason]:
+    """No rule knows the program: review at best, block when it names what nothing may touch."""
+    return [_default(command, text), *_out_of_reach(command, text, guard)]
+
+
+def _out_of_reach(command: Command, text: str, guard: Guard) -> list[Reason]:
+    """A person should not be asked to run what names a secret place, whatever the program is."""
+    for index, word in enumerate(command.argv):
+        for part in (word, word.partition("=")[2]) if "/" in word else ():
+            if part.startswith("/") and guard.secret.covers(path := normal_path(part)):
+                message = f"{path} is in a place that holds secrets"
+                rule = "[places]"
+                return [_reason(command, text, index, Ruling.BLOCK, "secret-path", rule, message)]
+    return []
 
 
 def _default(command: Command, text: str) -> Reason:
@@ -175,10 +202,13 @@ def _by_rule(
             command, text, 0, Ruling.BLOCK, "program-path", rule.rule, message, hint
         )
     misfits: list[tuple[tuple[int, int], Form, Misfit]] = []
+    ruling = rule.otherwise
     for form in rule.forms:
         try:
             match_form(command.argv, rule, form, context)
         except Misfit as misfit:
+            if misfit.code in _AT_STAKE:
+                ruling = Ruling.BLOCK
             misfits.append((_closeness(command.argv, form, misfit), form, misfit))
         else:
             return form, _conditions(command, text, form, context)
@@ -188,7 +218,7 @@ def _by_rule(
         command,
         text,
         closest.index,
-        Ruling.BLOCK,
+        ruling,
         closest.code,
         form.rule,
         closest.message,
@@ -207,11 +237,11 @@ def _conditions(command: Command, text: str, form: Form, context: Context) -> Re
     facts = context.facts
     if form.roles and facts.role not in form.roles:
         message = f"only for hosts with the role {', '.join(sorted(form.roles))}"
-        return _reason(command, text, -1, Ruling.REVIEW, "role", form.rule, message)
+        return _reason(command, text, 0, Ruling.REVIEW, "role", form.rule, message)
     if form.change_window and not facts.change_window_open:
         message = "only while a change window is open"
-        return _reason(command, text, -1, Ruling.REVIEW, "change-window", form.rule, message)
-    return _reason(command, text, -1, Ruling.ALLOW, "allowed", form.rule, form.why)
+        return _reason(command, text, 0, Ruling.REVIEW, "change-window", form.rule, message)
+    return _reason(command, text, WHOLE, Ruling.ALLOW, "allowed", form.rule, form.why)
 
 
 def _reason(  # noqa: PLR0917  # private, and each call reads like the record
@@ -225,10 +255,9 @@ def _reason(  # noqa: PLR0917  # private, and each call reads like the record
     hint: str = "",
     expected: str = "",
 ) -> Reason:
-    """A reason about one word of a command; index -1 means the whole command."""
-    start, end = command.spans[index]
-    if index < 0:
-        start = command.spans[0][0]
+    """A reason about one word of a command, about all of it, or (-1) about what is missing."""
+    whole = command.spans[0][0], command.spans[-1][1]
+    start, end = whole if index == WHOLE else command.spans[max(index, 0)]
     return Reason(
         ruling=ruling,
         code=code,

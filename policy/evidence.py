@@ -4,6 +4,8 @@ Hub and node both call this, each with its own copy of the finding, so that a co
 on the same facts on both sides.
 """
 
+import re
+
 from appliance.records import (
     DirectoryEvidence,
     FileEvidence,
@@ -14,10 +16,14 @@ from appliance.records import (
 )
 from policy.facts import Facts, ProcessFact
 
+SHORT_ID = 12  # what docker and podman show of a container's 64 hexadecimal digits
+# The scope of a container under the systemd cgroup driver of docker, podman, CRI-O, containerd.
+_CONTAINER = re.compile(r"(?:docker|libpod|crio|cri-containerd)-([0-9a-f]{64})\.scope\Z")
+
 
 def facts_of(finding: Finding) -> Facts:
     """Processes with their start times, units, mounts and paths that this finding names."""
-    processes, units, mounts, paths = set(), set(), set(), set()
+    processes, units, containers, mounts, paths = set(), set(), set(), set(), set()
     for item in finding.evidence:
         match item:
             case ProcessEvidence():
@@ -26,6 +32,8 @@ def facts_of(finding: Finding) -> Facts:
                         pid=item.pid, started_ticks=item.started_ticks, protected=item.protected
                     )
                 )
+                if found := _CONTAINER.match(item.unit or ""):
+                    containers |= {found[1], found[1][:SHORT_ID]}
             case UnitEvidence():
                 units.add(item.unit)
             case MountEvidence():
@@ -37,6 +45,7 @@ def facts_of(finding: Finding) -> Facts:
     return Facts(
         processes=frozenset(processes),
         units=frozenset(units),
+        containers=frozenset(containers),
         mounts=frozenset(mounts),
         paths=frozenset(paths),
     )

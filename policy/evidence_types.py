@@ -1,4 +1,4 @@
-"""Types for what this incident's evidence names: processes, units, mounts, hosts."""
+"""Types for what this incident's evidence names: processes, units, containers, mounts, hosts."""
 
 import re
 
@@ -58,12 +58,22 @@ def _unit_in_evidence(_parameters: str) -> tuple[str, Check]:
 
 
 def _host(_parameters: str) -> tuple[str, Check]:
-    expected = "a host of the inventory"
+    expected = "a host of the inventory, or one that [places] hosts names"
+
+    def check(value: str, facts: Facts, guard: Guard) -> Fault | None:
+        known = value in facts.inventory or guard.may_ask(value)
+        return None if known else not_expected(value, expected, "not-in-inventory")
+
+    return expected, check
+
+
+def _container(_parameters: str) -> tuple[str, Check]:
+    expected = "a container of this incident's evidence"
 
     def check(value: str, facts: Facts, _guard: Guard) -> Fault | None:
-        return (
-            None if value in facts.inventory else not_expected(value, expected, "not-in-inventory")
-        )
+        if value in facts.containers:
+            return None
+        return not_expected(value, expected, "not-in-evidence")
 
     return expected, check
 
@@ -82,5 +92,6 @@ MAKERS: dict[str, Maker] = {
     "unit": _unit,
     "unit-in-evidence": _unit_in_evidence,
     "host": _host,
+    "container-in-evidence": _container,
     "mount": _mount,
 }

@@ -23,6 +23,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     processes: frozenset[ProcessFact] = frozenset()
     units: frozenset[str] = frozenset()  # with suffix, "nginx.service"; a bare name is a service
     mounts: frozenset[str] = frozenset()  # mount points
+    containers: frozenset[str] = frozenset()  # ids, whole and the usual first twelve digits
     paths: frozenset[str] = frozenset()  # files a finding names, absolute
     inventory: frozenset[str] = frozenset()  # host names and addresses of the fleet
     role: str = ""  # of this host, "database"
@@ -43,6 +44,7 @@ EXAMPLE_FACTS = Facts(
     ),
     units=frozenset({"nginx.service", "postgresql.service", "backup.timer", "sshd.service"}),
     mounts=frozenset({"/", "/var", "/srv/data"}),
+    containers=frozenset({"3f4e1a2b9c0d", "3f4e1a2b9c0d" + "0" * 52}),
     paths=frozenset(
         {
             "/tmp/dump.bin",  # noqa: S108  # a name in an example, no file is opened

@@ -4,8 +4,8 @@ import re
 
 from policy.errors import PolicyError
 
-_HEADER = re.compile(r"\[\[(command|command\.form|forbid)\]\]|\[(places)\]")
-_WHERE_IN_ERROR = re.compile(r"`\$\.(command|forbid)\[(\d+)\](?:\.form\[(\d+)\])?")
+_HEADER = re.compile(r"\[\[(command|command\.form|forbid|type)\]\]|\[(places)\]")
+_WHERE_IN_ERROR = re.compile(r"`\$\.(command|forbid|type)\[(\d+)\](?:\.form\[(\d+)\])?")
 
 
 class Lines:
@@ -16,6 +16,7 @@ class Lines:
         self.commands: list[int] = []
         self.forms: list[list[int]] = []
         self.forbids: list[int] = []
+        self.types: list[int] = []
         for number, line in enumerate(text.splitlines(), start=1):
             if '"""' in line or "'''" in line:
                 raise PolicyError("a string must stay on one line", file=file, line=number)
@@ -31,12 +32,15 @@ class Lines:
                 self.forms[-1].append(number)
             case "forbid":
                 self.forbids.append(number)
+            case "type":
+                self.types.append(number)
             case _:
                 pass
 
-    def check(self, forms: list[int], forbids: int) -> None:
+    def check(self, forms: list[int], forbids: int, types: int) -> None:
         """A table written inline has no line: refuse it. The counts are those of the values."""
-        if forms != [len(lines) for lines in self.forms] or forbids != len(self.forbids):
+        seen = [len(lines) for lines in self.forms], len(self.forbids), len(self.types)
+        if seen != (forms, forbids, types):
             message = "write each table with its own [[header]] line"
             raise PolicyError(message, file=self.file, line=1)
 
@@ -47,8 +51,8 @@ class Lines:
             return 1
         index = int(found[2])
         try:
-            if found[1] == "forbid":
-                return self.forbids[index]
+            if found[1] in ("forbid", "type"):
+                return (self.forbids if found[1] == "forbid" else self.types)[index]
             return self.forms[index][int(found[3])] if found[3] else self.commands[index]
         except IndexError:
             return 1

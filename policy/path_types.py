@@ -12,6 +12,15 @@ from policy.places import Guard, is_below, normal_path
 _TEXT = re.compile(r"[\x20-\x7e]{1,200}\Z")
 
 
+_RELATIVE = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.@%+,/ -]{0,199}\Z")  # no `:` and `=`: some
+# programs read them as a host or an assignment
+
+
+def _named(value: str) -> Fault | None:
+    """Reading takes a relative name, too: commands run in `/`, so it has one meaning."""
+    return None if _RELATIVE.match(value) else _absolute(value)
+
+
 def _absolute(value: str) -> Fault | None:
     if value.startswith("/") and _TEXT.match(value):
         return None
@@ -26,7 +35,7 @@ def _secret(value: str, path: str) -> Fault:
 
 def _path_stat(_parameters: str) -> tuple[str, Check]:
     def check(value: str, _facts: Facts, guard: Guard) -> Fault | None:
-        if fault := _absolute(value):
+        if fault := _named(value):
             return fault
         path = normal_path(value)
         return _secret(value, path) if guard.secret.covers(path) else None
@@ -38,6 +47,8 @@ def _path_read(_parameters: str) -> tuple[str, Check]:
     _, look = _path_stat("")
 
     def check(value: str, facts: Facts, guard: Guard) -> Fault | None:
+        if value == "-":  # standard input: a pipe of ours, or nothing
+            return None
         if fault := look(value, facts, guard):
             return fault
         if guard.devices.covers(normal_path(value)):

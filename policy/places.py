@@ -1,10 +1,11 @@
-"""Paths and units that no rule can reach: secrets, records, and what keeps the host alive.
+"""Paths and units that no rule can reach: secrets, records, what keeps the host alive; and hosts.
 
 The lists are data (`[places]` in a rule file); this module normalises a name and looks it up.
 Links are not followed here; the executor resolves the real path and asks again.
 """
 
 import fnmatch
+import ipaddress
 import posixpath
 import re
 
@@ -24,6 +25,7 @@ class Places(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     devices: tuple[str, ...] = ()  # may be looked at, not opened: reading can block or disturb
     precious: tuple[str, ...] = ()  # may be read; never deleted or emptied
     units: tuple[str, ...] = ()  # never started, stopped or restarted
+    hosts: tuple[str, ...] = ()  # may be asked over the network: names, `*.site.test`, 10.0.0.0/8
 
     def joined(self, other: "Places") -> "Places":
         """Both together; a second file can only add."""
@@ -32,6 +34,7 @@ class Places(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             devices=self.devices + other.devices,
             precious=self.precious + other.precious,
             units=self.units + other.units,
+            hosts=self.hosts + other.hosts,
         )
 
 
@@ -74,6 +77,13 @@ def _body(pattern: str) -> str:
     return escaped.replace(r"\*", "[^/]*")
 
 
+def _name(pattern: str) -> str:
+    """A host name; a leading `*.` stands for one label, and nothing else is special."""
+    label = r"[a-z0-9_](?:[a-z0-9_-]{0,30}[a-z0-9])?\."  # short: a name is no way to carry data out
+    stem, star = pattern.removeprefix("*."), pattern.startswith("*.")
+    return f"(?:{label if star else ''}{re.escape(stem.lower())}\\Z)"
+
+
 class Guard:
     """The compiled places of a bundle."""
 
@@ -81,9 +91,20 @@ class Guard:
         self.secret = Matcher(places.secret)
         self.devices = Matcher(places.devices)
         self.precious = Matcher(places.precious)
+        networks = [host for host in places.hosts if "/" in host]
+        self._networks = [ipaddress.ip_network(network) for network in networks]
+        self._names = re.compile("|".join(_name(host) for host in places.hosts) or r"(?!)")
         self._units = re.compile(
             "|".join(fnmatch.translate(unit) for unit in places.units) or r"(?!)"
         )
+
+    def may_ask(self, host: str) -> bool:
+        """Whether a name or an address may be asked over the network."""
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return self._names.match(host.lower()) is not None
+        return any(address in network for network in self._networks)
 
     def keeps_unit(self, name: str) -> bool:
         """Whether the unit (with suffix) must not be acted upon."""

@@ -10,10 +10,10 @@ from typing import Literal
 import msgspec
 
 from policy.places import Guard, Places
-from policy.types import ArgumentType
-from policy.verdict import Effect
+from policy.types import ArgumentType, Types
+from policy.verdict import Effect, Ruling
 
-Style = Literal["gnu", "ps", "find", "subcommand", "dd"]
+Style = Literal["gnu", "ps", "find", "exact", "subcommand", "dd"]
 
 
 class Operand(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +51,9 @@ class CommandRule(msgspec.Struct, frozen=True, kw_only=True):
     paths: tuple[str, ...]
     style: Style
     bsd: frozenset[str]  # ps style: letters that need no dash
+    bundled: bool  # subcommand style: single letters may stand together, `-aq`
+    doors: Mapping[str, str]  # options that are blocked by name, and what each would do
+    otherwise: Ruling  # what a word that fits no form gets: review, or block where much is at stake
     forms: tuple[Form, ...]
     hint: str
     allow: tuple[str, ...]
@@ -74,6 +77,7 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     commands: Mapping[str, CommandRule] = {}
     forbids: Mapping[str, tuple[ForbidRule, ...]] = {}
+    types: Types = msgspec.field(default_factory=Types)
     guard: Guard = msgspec.field(default_factory=lambda: Guard(Places()))
     refusal: str = ""  # set when the policy is broken: why everything is refused
     refusal_rule: str = ""

@@ -6,8 +6,7 @@ type or an impossible combination is a `PolicyError` with the line of the rule i
 
 import re
 import tomllib
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -15,8 +14,8 @@ from policy.errors import PolicyError
 from policy.lines import Lines
 from policy.places import Places
 from policy.rules import CommandRule, ForbidRule, Form, Operand, Style
-from policy.types import ArgumentType, compile_type
-from policy.verdict import Effect
+from policy.types import Types
+from policy.verdict import Effect, Ruling
 
 _LINE_IN_ERROR = re.compile(r"\(at line (\d+)")
 _OPERAND = re.compile(r"(.+?)([?*+]?)\Z")
@@ -25,6 +24,14 @@ _MANY = 1 << 30
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A table of a rule file."""
+
+
+class TypeSpec(_Record, frozen=True, kw_only=True):
+    """`[[type]]`: an argument type that is one pattern, and what it stands for in words."""
+
+    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z-]*$")]
+    pattern: str
+    expected: str
 
 
 class FormSpec(_Record, frozen=True, kw_only=True):
@@ -53,6 +60,9 @@ class CommandSpec(FormSpec, frozen=True, kw_only=True):
     paths: tuple[str, ...]
     style: Style = "gnu"
     bsd: str = ""
+    bundled: bool = False
+    doors: dict[str, str] = {}
+    otherwise: Literal["", "review", "block"] = ""
     form: tuple[FormSpec, ...] = ()
     allow: tuple[str, ...] = ()
     deny: tuple[tuple[str, str], ...] = ()
@@ -71,9 +81,18 @@ class ForbidSpec(_Record, frozen=True, kw_only=True):
 class FileSpec(_Record, frozen=True, kw_only=True):
     """A whole rule file."""
 
+    type: tuple[TypeSpec, ...] = ()
     command: tuple[CommandSpec, ...] = ()
     forbid: tuple[ForbidSpec, ...] = ()
     places: Places = Places()
+
+
+class ReadFile(msgspec.Struct, frozen=True, kw_only=True):
+    """One file, read but not compiled: its rules may use types that another file defines."""
+
+    file: str
+    lines: Lines
+    spec: FileSpec
 
 
 class RuleFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,14 +103,29 @@ class RuleFile(msgspec.Struct, frozen=True, kw_only=True):
     places: Places
 
 
-def compile_file(file: str, data: bytes) -> RuleFile:
-    """The rules of one file; raises `PolicyError` with the file and line."""
+def read_file(file: str, data: bytes) -> ReadFile:
+    """The tables of one file; raises `PolicyError` with the file and line."""
     text = _decode(file, data)
     lines = Lines(file, text)
     spec = _convert(file, text, lines)
-    lines.check([len(command.form) for command in spec.command], len(spec.forbid))
+    lines.check([len(command.form) for command in spec.command], len(spec.forbid), len(spec.type))
+    return ReadFile(file=file, lines=lines, spec=spec)
+
+
+def define_types(read: ReadFile, types: Types) -> None:
+    """Add the types of a file to those that rules may use."""
+    for spec, line in zip(read.spec.type, read.lines.types, strict=True):
+        try:
+            types.define(spec.name, spec.pattern, spec.expected)
+        except ValueError as error:
+            raise PolicyError(f"{spec.name}: {error}", file=read.file, line=line) from error
+
+
+def compile_file(read: ReadFile, types: Types) -> RuleFile:
+    """The rules of one file; raises `PolicyError` with the file and line."""
+    file, lines, spec = read.file, read.lines, read.spec
     commands = tuple(
-        _command(command, file, line, forms)
+        _command(command, file, line, forms, types)
         for command, line, forms in zip(spec.command, lines.commands, lines.forms, strict=True)
     )
     forbids = tuple(
@@ -133,16 +167,19 @@ def _forbid(spec: ForbidSpec, rule: str) -> ForbidRule:
     )
 
 
-def _command(spec: CommandSpec, file: str, line: int, form_lines: list[int]) -> CommandRule:
+def _command(
+    spec: CommandSpec, file: str, line: int, form_lines: list[int], types: Types
+) -> CommandRule:
     try:
         _check_command(spec)
+        otherwise = _otherwise(spec)
     except ValueError as error:
         raise PolicyError(f"{spec.name}: {error}", file=file, line=line) from error
     pairs = list(zip(spec.form, form_lines, strict=True)) or [(FormSpec(), line)]
     forms = []
     for form, at in pairs:
         try:
-            forms.append(_form(spec, form, f"{file}:{at}"))
+            forms.append(_form(spec, form, f"{file}:{at}", types))
         except ValueError as error:
             raise PolicyError(f"{spec.name}: {error}", file=file, line=at) from error
     return CommandRule(
@@ -151,6 +188,9 @@ def _command(spec: CommandSpec, file: str, line: int, form_lines: list[int]) -> 
         paths=spec.paths,
         style=spec.style,
         bsd=frozenset(spec.bsd),
+        bundled=spec.bundled,
+        doors=spec.doors,
+        otherwise=otherwise,
         forms=tuple(forms),
         hint=spec.hint,
         allow=spec.allow,
@@ -158,15 +198,25 @@ def _command(spec: CommandSpec, file: str, line: int, form_lines: list[int]) -> 
     )
 
 
+def _otherwise(spec: CommandSpec) -> Ruling:
+    """A program that only reads gets `review` for an unknown word, one that can act `block`."""
+    acts = any(part.effect != Effect.READ.word for part in (spec, *spec.form))
+    if spec.otherwise:
+        ruling = Ruling.of(spec.otherwise)
+        if acts and ruling is not Ruling.BLOCK:
+            raise ValueError('a program that can act has otherwise = "block"')
+        return ruling
+    return Ruling.BLOCK if acts else Ruling.REVIEW
+
+
 def _check_command(spec: CommandSpec) -> None:
     if not spec.paths or not all(path.startswith("/") for path in spec.paths):
         raise ValueError("paths: at least one absolute path is needed")
     if any(path.rpartition("/")[2] != spec.name for path in spec.paths):
         raise ValueError(f"paths: each must end in /{spec.name}, or another program would run")
-    if spec.bsd and spec.style != "ps":
-        raise ValueError('bsd letters belong to style = "ps"')
     if bool(spec.form) and spec.operands:
         raise ValueError("operands belong to the forms when there are forms")
+    _check_style(spec)
     names = [name for form in spec.form for name in form.names]
     if (spec.style == "subcommand") != bool(names) or (names and not all_named(spec)):
         raise ValueError('names are for the forms of style = "subcommand", and each needs one')
@@ -174,6 +224,16 @@ def _check_command(spec: CommandSpec) -> None:
         raise ValueError("two forms have the same name")
     for form in spec.form:
         _check_shadow(form, names)
+
+
+def _check_style(spec: CommandSpec) -> None:
+    if spec.bsd and spec.style != "ps":
+        raise ValueError('bsd letters belong to style = "ps"')
+    if spec.bundled and spec.style != "subcommand":
+        raise ValueError('bundled belongs to style = "subcommand"; gnu and ps always bundle')
+    for door in spec.doors:
+        if any(door in {*part.flags, *part.options} for part in (spec, *spec.form)):
+            raise ValueError(f"{door} is a door and an option at once")
 
 
 def all_named(spec: CommandSpec) -> bool:
@@ -189,7 +249,7 @@ def _check_shadow(form: FormSpec, names: list[str]) -> None:
             raise ValueError(f"{name!r} takes operands, so {longer[0]!r} could be read as one")
 
 
-def _form(command: CommandSpec, form: FormSpec, rule: str) -> Form:
+def _form(command: CommandSpec, form: FormSpec, rule: str, types: Types) -> Form:
     """One form joined with what its command says for all of them."""
     options = {**command.options, **form.options}
     effect = form.effect if form is not _only(command, form) else command.effect
@@ -197,8 +257,8 @@ def _form(command: CommandSpec, form: FormSpec, rule: str) -> Form:
         rule=rule,
         names=tuple(tuple(name.split()) for name in form.names),
         flags=frozenset(command.flags + form.flags),
-        options=_types(options),
-        operands=_operands(form.operands or command.operands),
+        options={name: types.compiled(source) for name, source in options.items()},
+        operands=_operands(form.operands or command.operands, types),
         require=tuple(tuple(entry.split("|")) for entry in command.require + form.require),
         first=frozenset(command.first + form.first),
         last=frozenset(command.last + form.last),
@@ -219,11 +279,7 @@ def _severity(effect: str) -> int:
     return Effect[effect.upper()]
 
 
-def _types(options: Mapping[str, str]) -> dict[str, ArgumentType]:
-    return {name: compile_type(source) for name, source in options.items()}
-
-
-def _operands(sources: tuple[str, ...]) -> tuple[Operand, ...]:
+def _operands(sources: tuple[str, ...], types: Types) -> tuple[Operand, ...]:
     """`path-read+` one or more, `*` any number, `?` at most one, bare exactly one."""
     operands = []
     for source in sources:
@@ -231,7 +287,7 @@ def _operands(sources: tuple[str, ...]) -> tuple[Operand, ...]:
         if not found:
             raise ValueError("an operand type is empty")
         least, most = {"": (1, 1), "?": (0, 1), "*": (0, _MANY), "+": (1, _MANY)}[found[2]]
-        operands.append(Operand(type=compile_type(found[1]), least=least, most=most))
+        operands.append(Operand(type=types.compiled(found[1]), least=least, most=most))
     if any(operand.least != operand.most for operand in operands[:-1]):
         raise ValueError("only the last operand may be optional or repeated")
     return tuple(operands)

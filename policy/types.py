@@ -1,8 +1,8 @@
 """Argument types: what the value of an option or an operand may be.
 
 A type is written in a rule file as `name` or `name(parameters)`: `int(1..500)`,
-`path-under(/var/tmp|/var/cache;.log)`. `compile_type` turns it into a check that says what it
-expected. Every check refuses a leading dash and a placeholder before it looks further.
+`path-under(/var/tmp|/var/cache;.log)`. `Types` turns it into a check that says what it expected.
+Plain patterns are defined in rule files, as `[[type]]`. A placeholder is refused before any check.
 """
 
 import re
@@ -24,7 +24,7 @@ class ArgumentType(msgspec.Struct, frozen=True, kw_only=True):
 
     def fault(self, value: str, facts: Facts, guard: Guard) -> Fault | None:
         """What is wrong with the value, or None."""
-        if _PLACEHOLDER.search(value):
+        if _PLACEHOLDER.search(value) and self.source != "go-template":
             return Fault(
                 code="placeholder",
                 message=f"{value} is a placeholder, not a value",
@@ -36,28 +36,52 @@ class ArgumentType(msgspec.Struct, frozen=True, kw_only=True):
 _PLACEHOLDER = re.compile(
     r"<[A-Za-z][A-Za-z0-9_. -]*>|\{\{.*\}\}|\$\{?[A-Za-z_]|\b(?:YOUR|MY)[_-][A-Z]|\A(?:your|my)[_-]"
     r"(?:service|unit|pid|path|file|app|host)|\A(?:PID|SERVICE_NAME|UNIT_NAME|SERVICE|FILENAME)\Z"
-    r"|\A/?path/to/|\bCHANGE_?ME\b|\AXXX+\Z"
+    r"|\A/path/to/|\bCHANGE_?ME\b|\AXXX+\Z"
 )
 _SOURCE = re.compile(r"([a-z][a-z-]*)(?:\((.*)\))?\Z")
 _MAKERS: dict[str, Maker] = {**values.MAKERS, **path_types.MAKERS, **evidence_types.MAKERS}
 
 
-def compile_type(source: str) -> ArgumentType:
-    """The check a type stands for; raises `ValueError` that says what is wrong with it."""
-    found = _SOURCE.match(source)
-    if not found:
-        raise ValueError(f"{source!r} is no type: write name or name(parameters)")
-    name, parameters = found[1], found[2]
-    if name in values.PATTERNS and parameters is None:
-        pattern, expected = values.PATTERNS[name]
-        return _matching(source, pattern, expected)
-    make = _MAKERS.get(name)
-    if make is None:
-        raise ValueError(
-            f"unknown type {name!r}; known: {', '.join(sorted({*_MAKERS, *values.PATTERNS}))}"
-        )
-    expected, check = make(parameters or "")
-    return ArgumentType(source=source, expected=expected, check=check)
+class Types:
+    """The types of one policy: those of this room, and the patterns its rule files define."""
+
+    def __init__(self) -> None:
+        self._patterns: dict[str, tuple[str, str]] = {}
+        self._compiled: dict[str, ArgumentType] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """Every type that a rule may name."""
+        return sorted({*_MAKERS, *self._patterns})
+
+    def define(self, name: str, pattern: str, expected: str) -> None:
+        """Add a pattern; raises `ValueError` when the name is taken or the pattern is broken."""
+        if name in _MAKERS or name in self._patterns:
+            raise ValueError("there is a type of this name already")
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"the pattern is broken: {error}") from error
+        self._patterns[name] = pattern, expected
+
+    def compiled(self, source: str) -> ArgumentType:
+        """The check a type stands for; raises `ValueError` that says what is wrong with it."""
+        if source not in self._compiled:
+            self._compiled[source] = self._compile(source)
+        return self._compiled[source]
+
+    def _compile(self, source: str) -> ArgumentType:
+        found = _SOURCE.match(source)
+        if not found:
+            raise ValueError(f"{source!r} is no type: write name or name(parameters)")
+        name, parameters = found[1], found[2]
+        if name in self._patterns and parameters is None:
+            return _matching(source, *self._patterns[name])
+        make = _MAKERS.get(name)
+        if make is None:
+            raise ValueError(f"unknown type {name!r}; known: {', '.join(self.names)}")
+        expected, check = make(parameters or "")
+        return ArgumentType(source=source, expected=expected, check=check)
 
 
 def _matching(source: str, pattern: str, expected: str) -> ArgumentType:

@@ -1,4 +1,4 @@
-"""Types for plain values: numbers, sizes, times, choices, text, and fixed patterns."""
+"""Types for plain values: numbers, sizes, times, choices, text, and output templates."""
 
 import re
 from collections.abc import Callable
@@ -26,52 +26,6 @@ _TIME = re.compile(
     r"|-[0-9]{1,6} ?(?:s|sec|seconds?|m|min|minutes?|h|hours?|d|days?|w|weeks?))\Z"
 )
 _TEXT = re.compile(r"[\x20-\x7e]{1,200}\Z")
-
-# Types without parameters that are one pattern: the pattern and its words.
-PATTERNS = {
-    "sort-field": (
-        r"[0-9]{1,3}(?:\.[0-9]{1,3})?[bdfghinrMV]{0,4}(?:,[0-9]{1,3}(?:\.[0-9]{1,3})?[bdfghinrMV]{0,4})?",
-        "a sort key such as 2,2n",
-    ),
-    "cut-fields": (r"[0-9]{0,5}-?[0-9]{0,5}(?:,[0-9]{0,5}-?[0-9]{0,5}){0,20}", "columns: 1,3-5"),
-    "file-kind": (
-        r"\*\.(?:conf|cfg|log|txt|service|timer|socket|mount|out|err|repo|rules|list)",
-        "a kind of file that holds no keys, such as '*.conf'",
-    ),
-    "find-perm": (r"[-/]?[0-7]{3,4}", "a mode such as -4000"),
-    "journal-match": (
-        r"_(?:PID|UID|COMM|SYSTEMD_UNIT|BOOT_ID|TRANSPORT)=[A-Za-z0-9@._:-]{1,100}",
-        "a match such as _PID=42",
-    ),
-    "journal-field": (r"_?[A-Z][A-Z0-9_]{1,40}", "a journal field's name"),
-    "journal-priority": (
-        r"(?:[0-7]|emerg|alert|crit|err|warning|notice|info|debug)(?:\.\.(?:[0-7]|emerg|alert|crit|err|warning|notice|info|debug))?",
-        "a priority such as err or 0..3",
-    ),
-    "property-names": (
-        r"[A-Z][A-Za-z0-9]{1,40}(?:,[A-Z][A-Za-z0-9]{1,40}){0,20}",
-        "property names",
-    ),
-    "pid": (r"[1-9][0-9]{0,6}", "a process id"),
-    "pids": (r"[1-9][0-9]{0,6}(?:,[1-9][0-9]{0,6}){0,31}", "process ids with commas"),
-    "sort-keys": (r"[+-]?[a-z%_]{1,12}(?:,[+-]?[a-z%_]{1,12}){0,5}", "sort keys such as -rss,pid"),
-    "endpoint": (r"[46]?(?:TCP|UDP|tcp|udp)?(?:@[0-9a-f.:]{2,39})?(?::[0-9]{1,5})?", "TCP:443"),
-    "port-filter": (r":[0-9]{1,5}", "a port such as :443"),
-    "user": (r"[a-z_][a-z0-9_-]{0,31}", "a user name"),
-    "interface": (r"[A-Za-z][A-Za-z0-9_.@-]{0,14}", "a network interface"),
-    "process-name": (r"[A-Za-z0-9_][A-Za-z0-9_./:@+-]{0,63}", "a process name"),
-    "address": (
-        r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){2,7}",
-        "an address",
-    ),
-    "glob": (r"[A-Za-z0-9_.*?,+@%=:-]{1,100}", "a file name pattern"),
-    "date-format": (r"\+[A-Za-z0-9%:_./, -]{1,60}", "an output format such as +%F"),
-    "age": (r"\+[0-9]{1,5}", "an age such as +7 (older than)"),
-    "signed": (r"[+-]?[0-9]{1,6}", "a number, + for more than and - for less than"),
-    "find-size": (r"[+-]?[0-9]{1,9}[cwbkMG]?", "a size such as +100M"),
-    "sysctl-key": (r"(?:kernel|vm|fs|net)(?:\.[a-z0-9_-]+){1,6}", "a kernel setting's name"),
-    "boot": (r"-?[0-9]{1,4}", "a boot offset such as -1"),
-}
 
 
 def _bounds(parameters: str, read: Callable[[str], int]) -> tuple[int, int]:
@@ -155,6 +109,23 @@ def _text(_parameters: str) -> tuple[str, Check]:
     return expected, check
 
 
+_TEMPLATE = re.compile(
+    r"(?:table )?(?:[A-Za-z0-9 _.,:;=/|\\\[\]()'\"-]"
+    r"|\{\{ ?(?:json |end|range (?:\$\w{1,20}, ?\$\w{1,20} ?:= ?)?|index |if |len |\(index |)"
+    r"(?:[$.][\w.$]{0,80}(?: [0-9]{1,3}\)?[\w.]{0,40})?)? ?\}\})*\Z"
+)
+
+
+def _template(_parameters: str) -> tuple[str, Check]:
+    expected = "an output template that only names fields, such as '{{.Names}}'"
+
+    def check(value: str, _facts: Facts, _guard: Guard) -> Fault | None:
+        good = len(value) <= 400 and _TEMPLATE.match(value) and value[:1] != "-"  # noqa: PLR2004
+        return None if good else not_expected(value, expected)
+
+    return expected, check
+
+
 def _time(_parameters: str) -> tuple[str, Check]:
     expected = "a time such as 2026-01-31, '2026-01-31 12:00:00', today or '1 hour ago'"
 
@@ -172,4 +143,5 @@ MAKERS: dict[str, Maker] = {
     "list": _list,
     "text": _text,
     "time": _time,
+    "go-template": _template,
 }

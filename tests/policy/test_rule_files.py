@@ -13,7 +13,6 @@ from policy.evaluate import EchoReader, judge
 from policy.facts import EXAMPLE_FACTS
 from policy.lint import advice
 from policy.rules import Bundle
-from policy.types import compile_type
 from policy.verdict import Effect, Ruling
 
 PLACES = '[places]\nsecret = ["/root"]\n'
@@ -40,10 +39,30 @@ BROKEN = {
     ),
     "no name": (PLACES + '[[command]]\npaths = ["/x"]\nwhy = ""\n', 3, "name"),
     "an example that fails": (PLACES + COMMAND + 'allow = ["x -a"]\n', 3, "should be allowed"),
+    "a door that is an option, too": (
+        PLACES + COMMAND + 'flags = ["-a"]\ndoors = { "-a" = "writes" }\n',
+        3,
+        "door and an option",
+    ),
+    "review for what an acting program does not know": (
+        PLACES + COMMAND + 'effect = "state"\nundo = "none"\notherwise = "review"\n',
+        3,
+        "can act",
+    ),
+    "a type with a broken pattern": (
+        PLACES + '[[type]]\nname = "x"\npattern = "("\nexpected = "y"\n',
+        3,
+        "pattern is broken",
+    ),
+    "a type that is there already": (
+        PLACES + '[[type]]\nname = "int"\npattern = "x"\nexpected = "y"\n',
+        3,
+        "of this name already",
+    ),
     "a deny example that is allowed": (
         PLACES + COMMAND + 'deny = [["x", "operand"]]\n',
         3,
-        "should be blocked",
+        "should be refused",
     ),
     "a deny example with another code": (
         PLACES + COMMAND + 'deny = [["x -a", "operand"]]\n',
@@ -57,7 +76,7 @@ BROKEN = {
     "an operand where a subcommand could stand": (
         PLACES
         + COMMAND
-        + 'style = "subcommand"\n[[command.form]]\nnames = ["a"]\noperands = ["user?"]\n'
+        + 'style = "subcommand"\n[[command.form]]\nnames = ["a"]\noperands = ["text?"]\n'
         + '[[command.form]]\nnames = ["a add"]\n',
         3,
         "could be read as one",
@@ -68,7 +87,7 @@ BROKEN = {
         "names",
     ),
     "an optional operand before another": (
-        PLACES + COMMAND + 'operands = ["user?", "user"]\n',
+        PLACES + COMMAND + 'operands = ["text?", "text"]\n',
         3,
         "last operand",
     ),
@@ -169,7 +188,7 @@ def test_a_shipped_rule_that_only_reads_ends_by_itself(bundle: Bundle) -> None:
         "free -s 1",
     ):
         verdict = judge(text, bundle=bundle, facts=EXAMPLE_FACTS, second=EchoReader())
-        assert verdict.ruling is Ruling.BLOCK, text
+        assert verdict.ruling > Ruling.ALLOW, text
 
 
 def test_a_forbidden_name_stays_blocked_even_with_a_rule() -> None:
@@ -197,8 +216,8 @@ def test_a_forbidden_name_stays_blocked_even_with_a_rule() -> None:
         ("address", ["10.0.0.1", "fe80::1"], ["add", "del", "dead", "localhost", ""]),
         ("pid-in-evidence", ["4242"], ["1", "812", "7", "-1", "04242", "+4242", "4242 ", "0"]),
         ("unit-in-evidence", ["nginx", "backup.timer"], ["mysql", "backup", "x.target"]),
-        ("path-stat", ["/", "/dev/sda", "/var//log"], ["var", "/root", "/root/x", "~"]),
-        ("path-read", ["/etc/hosts"], ["/dev/sda", "/dev", "/etc/shadow", "-", "/proc/1/mem"]),
+        ("path-stat", ["/", "/dev/sda", "var//log"], ["/root", "root/x", "~", "-x", "a:b", "a=b"]),
+        ("path-read", ["/etc/hosts", "-"], ["/dev/sda", "dev", "etc/shadow", "/proc/1/mem"]),
         ("tree-read", ["/etc/nginx"], ["/", "/etc", "/proc", "/home/alice", "/var/lib"]),
         ("path-under(/tmp|/srv/c)", ["/tmp/x", "/srv/c/d"], ["/tmp", "/tmpx", "/srv", "/tmp/../x"]),
         ("path-under(/tmp;.log)", ["/tmp/a.log"], ["/tmp/a", "/tmp/a.log/b", "/tmp/x/../a.log"]),
@@ -213,7 +232,7 @@ def test_a_forbidden_name_stays_blocked_even_with_a_rule() -> None:
 def test_an_argument_type_takes_these_and_not_those(
     source: str, good: list[str], bad: list[str], bundle: Bundle
 ) -> None:
-    kind = compile_type(source)
+    kind = bundle.types.compiled(source)
     for value in good:
         assert kind.fault(value, EXAMPLE_FACTS, bundle.guard) is None, value
     for value in bad:

@@ -7,13 +7,16 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from policy.bundle import parse_bundle
 from policy.evaluate import EchoReader, judge
+from policy.evidence import facts_of
 from policy.facts import EXAMPLE_FACTS, Facts, ProcessFact, decode_facts
 from policy.rules import Bundle
 from policy.verdict import Reason, Ruling, Verdict, explain, visible
 from policy.worker import GuardedReader
+from tests.hub.builders import finding
 
 PROBES = [
     line
@@ -114,7 +117,55 @@ def test_a_secret_or_a_device_is_not_read(text: str, ask: Callable[..., Verdict]
 def test_a_door_to_another_program_or_a_change_stays_shut(
     text: str, ask: Callable[..., Verdict]
 ) -> None:
-    assert ask(text).ruling is Ruling.BLOCK
+    assert ask(text).ruling > Ruling.ALLOW
+
+
+def test_an_option_that_is_a_door_is_blocked_and_so_is_its_abbreviation(
+    ask: Callable[..., Verdict],
+) -> None:
+    for text in ("sort --compress-program=x /etc/fstab", "sort --compr=x /etc/fstab", "ss -tK"):
+        verdict = ask(text)
+        assert (verdict.ruling, verdict.reasons[0].code) == (Ruling.BLOCK, "door"), text
+    assert "runs a program" in ask("sort --compr=x /etc/fstab").reasons[0].message
+
+
+def test_a_review_names_the_single_word_that_stands_in_the_way(ask: Callable[..., Verdict]) -> None:
+    for text, word in {
+        "ps aux --weird": "--weird",
+        "uname -a now": "now",
+        "vmstat 1": "vmstat",
+        "free -s 5": "free",
+        "tail -f /var/log/messages": "-f",
+        "df -h | frobnicate -x": "frobnicate",
+    }.items():
+        verdict = ask(text)
+        assert (verdict.ruling, verdict.reasons[0].token) == (Ruling.REVIEW, word), text
+
+
+def test_a_person_is_not_asked_to_run_what_names_a_secret_place(
+    ask: Callable[..., Verdict],
+) -> None:
+    for text in ("base64 /etc/shadow", "x --file=/root/.ssh/id_rsa", "grep --weird x /etc/shadow"):
+        verdict = ask(text)
+        assert (verdict.ruling, verdict.reasons[0].code) == (Ruling.BLOCK, "secret-path"), text
+
+
+def test_a_relative_name_is_read_from_the_folder_commands_run_in(
+    ask: Callable[..., Verdict],
+) -> None:
+    assert ask("cat etc/hosts").ruling is Ruling.ALLOW
+    assert ask("cat etc/shadow").reasons[0].code == "secret-path"
+    assert ask("cat var/../etc/./shadow").reasons[0].code == "secret-path"
+    assert ask("rm -f tmp/dump.bin").ruling is Ruling.BLOCK
+
+
+@pytest.mark.parametrize(("engine", "known"), [("docker", 2), ("libpod", 2), ("x", 0)])
+def test_the_container_of_a_process_of_the_evidence_is_known(engine: str, known: int) -> None:
+    identity = "3f" * 32
+    seen = finding()
+    process = structs.replace(seen.evidence[0], unit=f"{engine}-{identity}.scope")
+    facts = facts_of(structs.replace(seen, evidence=(process,)))
+    assert sorted(facts.containers) == [identity[:12], identity][:known]
 
 
 def test_a_program_without_a_rule_is_for_review_by_default(ask: Callable[..., Verdict]) -> None:
