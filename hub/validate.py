@@ -14,8 +14,9 @@ from hub.persist.incidents import Incident
 from policy.bundle import Bundle
 from policy.evaluate import SecondReader, judge
 from policy.evidence import facts_of
+from policy.explain import explain
 from policy.facts import Facts
-from policy.verdict import Ruling, Verdict, explain
+from policy.verdict import Ruling, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +63,7 @@ def judge_plan(
         mode=mode,
         not_after=not_after,
     )
-    return Judgement(shown=shown, verdicts=[_panel(verdict) for _, verdict in judged])
+    return Judgement(shown=shown, verdicts=[_panel(verdict, gate) for _, verdict in judged])
 
 
 def verdict_entry(judgement: Judgement) -> dict[str, Any]:
@@ -103,14 +104,16 @@ def _judge_step(step: Step, *, gate: Gate, facts: Facts) -> tuple[JudgedStep, Ve
     return judged, verdict
 
 
-def _panel(verdict: Verdict) -> dict[str, Any]:
+def _panel(verdict: Verdict, gate: Gate) -> dict[str, Any]:
+    # Outside the language there is no program: say at least what bash would have made of it.
+    hidden = () if verdict.program else gate.second.hidden(verdict.text)
     return {
         "command": verdict.text,
         "ruling": verdict.ruling.word,
         "rule": verdict.reasons[0].rule,
         "why": verdict.reasons[0].message,
         "effect": verdict.effect,
-        "explain": explain(verdict),
+        "explain": explain(verdict, hidden=hidden),
         "argv": [list(argv) for argv in verdict.program.argvs] if verdict.program else [],
         "reasons": [
             {

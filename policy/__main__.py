@@ -21,10 +21,11 @@ from policy.bundle import (
 )
 from policy.errors import PolicyError
 from policy.evaluate import EchoReader, SecondReader, judge
+from policy.explain import explain
 from policy.facts import EXAMPLE_FACTS, Facts, decode_facts
 from policy.lint import advice
 from policy.rules import Bundle
-from policy.verdict import Ruling, Verdict, explain, plain
+from policy.verdict import Ruling, Verdict, plain
 from policy.worker import GuardedReader
 
 _STATUS = {Ruling.ALLOW: 0, Ruling.REVIEW: 3, Ruling.BLOCK: 4}
@@ -146,7 +147,7 @@ def _explain(options: argparse.Namespace) -> int:
         second: SecondReader = EchoReader() if options.no_worker else worker
         for text in options.commands or ("",):
             verdict = _judge(text, bundle, facts, second)
-            print(explain(verdict))
+            print(explain(verdict, hidden=() if verdict.program else second.hidden(text)))
             worst = max(worst, verdict.ruling)
     return _STATUS[worst]
 

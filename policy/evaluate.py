@@ -34,6 +34,10 @@ class SecondReader(Protocol):
         """The argument vectors of the line, from left to right."""
         ...
 
+    def hidden(self, text: str) -> tuple[str, ...]:
+        """For the explanation of a refused line: commands inside substitutions and the like."""
+        ...
+
 
 class EchoReader:
     """Agrees with the first reader: for the examples in rule files and for measuring."""
@@ -41,6 +45,10 @@ class EchoReader:
     def argvs(self, text: str) -> tuple[tuple[str, ...], ...]:
         """What the strict reader sees."""
         return read(text).argvs
+
+    def hidden(self, text: str) -> tuple[str, ...]:  # noqa: ARG002
+        """Nothing: the strict reader refuses what could hide a command."""
+        return ()
 
 
 def judge(text: str, *, bundle: Bundle, facts: Facts, second: SecondReader | None) -> Verdict:

@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 import bashlex
+import bashlex.ast
 
 from policy.errors import CouldNotTellError
 
@@ -23,6 +24,7 @@ _EXPANDS_IN_DOUBLE = re.compile(r"(?<!\\)(?:\\\\)*[$`]")
 _EXPANDS_BARE = re.compile(r"[$`*?\[\]{()<>|&;!\s]")
 _HOME = re.compile(r"(?:\A|[=:])~")
 _NULL = "/dev/null"
+_HIDING = ("commandsubstitution", "processsubstitution", "compound", "function")
 
 Argvs = tuple[tuple[str, ...], ...]
 
@@ -33,6 +35,13 @@ class BashlexReader:
     def argvs(self, text: str) -> Argvs:
         """The argument vectors bashlex sees; raises `CouldNotTellError` when it is not sure."""
         return read(text)
+
+    def hidden(self, text: str) -> tuple[str, ...]:
+        """What bash would run besides the plain commands; nothing when bashlex is not sure."""
+        try:
+            return hidden(text)
+        except CouldNotTellError:
+            return ()
 
 
 def read(text: str) -> Argvs:
@@ -110,3 +119,36 @@ def _piece(found: re.Match[str]) -> str:
     if kind == "bare" and (_EXPANDS_BARE.search(value) or _HOME.search(value)):
         raise CouldNotTellError(f"{value!r} is expanded by bash")
     return str(value)
+
+
+def hidden(text: str) -> tuple[str, ...]:
+    """The commands bash would run besides those that stand there plainly: for people, not judged.
+
+    They come from the insides of substitutions, loops and functions. Raises `CouldNotTellError`.
+    """
+    try:
+        found = _Hidden()
+        for tree in bashlex.parse(text):
+            found.visit(tree)
+    except Exception as error:
+        raise CouldNotTellError(f"bashlex: {type(error).__name__}: {error}") from error
+    return tuple(found.commands)
+
+
+class _Hidden(bashlex.ast.nodevisitor):  # type: ignore[misc]  # bashlex has no types
+    """Collects the commands below a substitution, a compound command or a function."""
+
+    def __init__(self) -> None:
+        self.commands: list[str] = []
+        self._depth = 0
+
+    def visitnode(self, n: Any) -> None:
+        self._depth += n.kind in _HIDING
+
+    def visitnodeend(self, n: Any) -> None:
+        self._depth -= n.kind in _HIDING
+
+    def visitcommand(self, n: Any, parts: Any) -> None:  # noqa: ARG002  # bashlex calls it so
+        if self._depth:
+            words = (part.word for part in parts if part.kind == "word")
+            self.commands.append(" ".join(words))

@@ -1,7 +1,6 @@
 """The answer about one line: allow, review or block, with the rule and the reason for each part.
 
-Rulings only ever get worse: a verdict is the maximum over its parts. This module also draws the
-reasons under the command, the way a good compiler shows an error.
+Rulings only ever get worse: a verdict is the maximum over its parts. `policy.explain` draws them.
 """
 
 import enum
@@ -106,45 +105,3 @@ def plain_reason(reason: Reason) -> dict[str, Any]:
         "expected": reason.expected,
         "hint": reason.hint,
     }
-
-
-_COLUMNS = 72  # the drawn command is cut around the span, so that it fits a terminal
-
-
-def visible(text: str) -> str:
-    """The text with each non-ASCII or control character written as an escape."""
-    return "".join(visible_character(character) for character in text)
-
-
-def visible_character(character: str) -> str:
-    """One character as it can be shown without doing anything to a terminal."""
-    if " " <= character <= "~":
-        return character
-    return character.encode("unicode_escape", "backslashreplace").decode("ascii")
-
-
-def explain(verdict: Verdict) -> str:
-    """The verdict for people: each reason, its rule, and a caret under the words it is about."""
-    lines = [f"{verdict.ruling.word}: {visible(verdict.text[:200])}"]
-    for reason in verdict.reasons:
-        lines += _draw(verdict.text, reason)
-    lines.append(f"policy {verdict.policy_digest[:16]}")
-    return "\n".join(lines) + "\n"
-
-
-def _draw(text: str, reason: Reason) -> list[str]:
-    lines = ["", f"  {reason.ruling.word}[{reason.code}]: {visible(reason.message)}"]
-    lines.append(f"   --> {reason.rule}")
-    start, end = reason.span
-    if end > start:
-        first = max(0, start - _COLUMNS // 2)
-        before, inside = visible(text[first:start]), visible(text[start:end])[:_COLUMNS]
-        after = visible(text[end : end + _COLUMNS // 2])
-        lead = "…" if first else ""
-        lines.append(f"    | {lead}{before}{inside}{after}")
-        lines.append(f"    | {' ' * len(lead + before)}{'^' * max(1, len(inside))}")
-    if reason.expected:
-        lines.append(f"    = expected: {visible(reason.expected)}")
-    if reason.hint:
-        lines.append(f"    = hint: {visible(reason.hint)}")
-    return lines

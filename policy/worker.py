@@ -17,7 +17,7 @@ import time
 import weakref
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from policy.errors import CouldNotTellError
 
@@ -28,6 +28,7 @@ MAX_TEXT_BYTES = 16 * 1024  # four times what the strict reader accepts
 
 _LENGTH = struct.Struct(">I")
 _READY = b"[]"
+_ARGVS, _HIDDEN = b"a", b"h"  # the first byte of a question
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _CHILD = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); import policy.worker as w; w.serve()"
@@ -65,19 +66,29 @@ class GuardedReader:
 
     def argvs(self, text: str) -> tuple[tuple[str, ...], ...]:
         """The argument vectors bashlex sees; raises `CouldNotTellError` when it is not sure."""
-        data = text.encode("utf-8", "surrogatepass")
+        return tuple(tuple(argv) for argv in self._question(_ARGVS, text))
+
+    def hidden(self, text: str) -> tuple[str, ...]:
+        """What bash would run besides the plain commands; nothing when bashlex is not sure."""
+        try:
+            return tuple(self._question(_HIDDEN, text))
+        except CouldNotTellError:
+            return ()
+
+    def close(self) -> None:
+        """End the worker; the next line starts a new one."""
+        with self._lock:
+            self._discard()
+
+    def _question(self, kind: bytes, text: str) -> list[Any]:
+        data = kind + text.encode("utf-8", "surrogatepass")
         if len(data) > MAX_TEXT_BYTES:
             raise CouldNotTellError("the line is too long for the second reader")
         with self._lock:
             answer = json.loads(self._ask(data))
         if isinstance(answer, str):
             raise CouldNotTellError(answer)
-        return tuple(tuple(argv) for argv in answer)
-
-    def close(self) -> None:
-        """End the worker; the next line starts a new one."""
-        with self._lock:
-            self._discard()
+        return list(answer)
 
     def _ask(self, data: bytes) -> bytes:
         """Send one line; a worker found dead since the last line is replaced once."""
@@ -188,7 +199,8 @@ def serve() -> None:
         # The default action of SIGALRM ends us even when the parent is gone or stopped.
         signal.setitimer(signal.ITIMER_REAL, float(seconds) * 2)
         try:
-            answer: object = syntax.read(data.decode("utf-8", "surrogatepass"))
+            text = data[1:].decode("utf-8", "surrogatepass")
+            answer: object = syntax.hidden(text) if data[:1] == _HIDDEN else syntax.read(text)
         except CouldNotTellError as error:
             answer = str(error)[:500]
         _send(json.dumps(answer).encode())

@@ -12,9 +12,10 @@ from msgspec import structs
 from policy.bundle import parse_bundle
 from policy.evaluate import EchoReader, judge
 from policy.evidence import facts_of
+from policy.explain import explain, visible
 from policy.facts import EXAMPLE_FACTS, Facts, ProcessFact, decode_facts
 from policy.rules import Bundle
-from policy.verdict import Reason, Ruling, Verdict, explain, visible
+from policy.verdict import Reason, Ruling, Verdict
 from policy.worker import GuardedReader
 from tests.hub.builders import finding
 

@@ -7,8 +7,9 @@ from hub.reason.diagnose import diagnose
 from policy.bundle import parse_bundle, read_folder
 from policy.evaluate import EchoReader, judge
 from policy.evidence import facts_of
+from policy.explain import explain
 from policy.rules import Bundle
-from policy.verdict import Ruling, explain
+from policy.verdict import Ruling
 from tests.reason import world
 
 
