@@ -182,10 +182,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         chosen = settings.load(asked.config, ExecutorSettings)
         with GuardedReader() as second:
-            trust = load_trust(chosen, second)
+            trust = load_trust(chosen, second, checking=asked.check_config)
             if asked.check_config:
-                sys.stdout.write(f"{asked.config}: the settings are right\n")
-                return 0 if not trust.bundle.refusal else 1
+                refusal = trust.bundle.refusal
+                sys.stdout.write(f"{asked.config}: {refusal or 'the settings are right'}\n")
+                return 1 if refusal else 0
             return _serve(chosen, trust, second)
     except SentinelError as error:
         sys.stderr.write(f"sentinel-executor: {error}\n")

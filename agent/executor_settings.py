@@ -19,7 +19,9 @@ class ExecutorSettings(Settings, frozen=True, kw_only=True):
     state_dir: Path  # the execution journal and the last accepted checkpoint
     order_key: Path  # the hub's order key, public half (PEM)
     audit_vkey: Path  # the audit log's key, one vkey line
-    policy: Path | None = None  # folder of rules; none: the shipped ones
+    policy: Path | None = None  # folder of rules or signed policy file; none: the shipped rules
+    policy_key: Path | None = None  # with it, only a policy file that this key signed (PEM)
+    policy_overlay: Path | None = None  # this node's own file over the policy; it only tightens
     mode: Mode = Mode.DRY_RUN  # "live" lets orders run that say so themselves
     agent_user: str | None = None  # who may hand orders over; none: the executor's own user
     most_timeout_s: Seconds = 300.0  # of one command, whatever the order says

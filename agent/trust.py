@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -15,9 +16,12 @@ from appliance.records import Mode
 from audit.checkpoint import Checkpoint
 from audit.errors import VkeyError
 from audit.note import Vkey, parse_vkey
-from policy.bundle import SHIPPED_RULES, bundle_or_refusal, read_folder
 from policy.evaluate import SecondReader
 from policy.rules import Bundle
+from policy.signed import InForce
+from policy.source import Source, load
+
+R = TypeVar("R", bound=msgspec.Struct)
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -46,23 +50,17 @@ class Trust:
         seen = Seen(size=checkpoint.size, root=checkpoint.root.hex())
         if seen == self.seen:
             return
-        temporary = self.checkpoint_file.with_suffix(".new")
-        try:
-            with temporary.open("wb") as file:
-                file.write(msgspec.json.encode(seen))
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.checkpoint_file)  # a crash here leaves the old one or the new
-        except OSError as error:
-            message = f"{self.checkpoint_file}: cannot write: {error.strerror}"
-            raise JournalError(message) from error
+        _remember(self.checkpoint_file, seen)
         self.seen = seen
 
 
-def load_trust(settings: ExecutorSettings, second: SecondReader) -> Trust:
+def load_trust(
+    settings: ExecutorSettings, second: SecondReader, *, checking: bool = False
+) -> Trust:
     """Read keys, policy and the last checkpoint; raises with the file that is wrong.
 
-    A broken policy is not an error here: it becomes a policy that refuses everything.
+    A broken policy is not an error here: it becomes a policy that refuses everything. `checking`
+    only looks: a newer policy is not put in force by asking whether it is right.
     """
     file = settings.state_dir / "checkpoint.json"
     return Trust(
@@ -70,12 +68,25 @@ def load_trust(settings: ExecutorSettings, second: SecondReader) -> Trust:
         mode=settings.mode,
         order_key=_order_key(settings.order_key),
         audit_vkey=_vkey(settings.audit_vkey),
-        bundle=bundle_or_refusal(read_folder(settings.policy or SHIPPED_RULES)),
+        bundle=_policy(settings, checking=checking),
         second=second,
         checkpoint_file=file,
         most_timeout_s=settings.most_timeout_s,
-        seen=_seen(file),
+        seen=_remembered(file, Seen, "the last checkpoint"),
     )
+
+
+def _policy(settings: ExecutorSettings, *, checking: bool) -> Bundle:
+    """This node's policy; a signed one is remembered before it is used, so that none is older."""
+    source = Source(
+        policy=settings.policy, key=settings.policy_key, overlay=settings.policy_overlay
+    )
+    file = settings.state_dir / "policy.json"
+    before = _remembered(file, InForce, "the policy that was in force")
+    loaded = load(source, before)
+    if loaded.in_force and loaded.in_force != before and not checking:
+        _remember(file, loaded.in_force)
+    return loaded.bundle
 
 
 def _order_key(path: Path) -> Ed25519PublicKey:
@@ -92,10 +103,27 @@ def _vkey(path: Path) -> Vkey:
         raise SettingsError(f"{path}: cannot use the audit log's key: {error}") from error
 
 
-def _seen(path: Path) -> Seen | None:
+def _remembered(path: Path, kind: type[R], what: str) -> R | None:
     if not path.exists():
         return None
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Seen)
+        return msgspec.json.decode(path.read_bytes(), type=kind)
     except (OSError, msgspec.DecodeError) as error:
-        raise JournalError(f"{path}: the last checkpoint cannot be read: {error}") from error
+        raise JournalError(f"{path}: {what} cannot be read: {error}") from error
+
+
+def _remember(path: Path, record: msgspec.Struct) -> None:
+    temporary = path.with_suffix(".new")
+    try:
+        with temporary.open("wb") as file:
+            file.write(msgspec.json.encode(record))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)  # a crash here leaves the old one or the new
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise JournalError(f"{path}: cannot write: {error.strerror}") from error

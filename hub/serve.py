@@ -14,6 +14,7 @@ from appliance.channel import SERVER_LIMITS, server_credentials
 from appliance.envelope import load_key
 from appliance.errors import LaunchError
 from appliance.wire import sentinel_pb2_grpc
+from hub import policy
 from hub.dispatch import OrderDesk
 from hub.errors import DatabaseError
 from hub.ingest import Ingest, utc_now
@@ -27,8 +28,6 @@ from hub.pipeline import Pipeline
 from hub.settings import ServeSettings
 from hub.transport import Transport
 from hub.validate import Gate
-from policy.bundle import SHIPPED_RULES, bundle_or_refusal, parse_bundle, read_folder
-from policy.rules import Bundle
 from policy.worker import GuardedReader
 
 BEAT_S = 5.0
@@ -41,7 +40,7 @@ def run(settings: ServeSettings) -> int:
     """Serve until SIGTERM; 0 when it ended as asked."""
     with Database(settings.dsn, size=8) as db, GuardedReader() as second:
         _demand_schema(settings.dsn)
-        gate = Gate(bundle=_policy(settings), second=second)
+        gate = Gate(bundle=policy.take(db, settings), second=second)
         desk = OrderDesk(
             key=load_key(settings.order_key),
             vkey=_vkey(settings.audit_vkey),
@@ -71,7 +70,7 @@ def check(settings: ServeSettings) -> None:
     server_credentials(settings.identity)
     load_key(settings.order_key)
     _vkey(settings.audit_vkey)
-    parse_bundle(read_folder(settings.policy or SHIPPED_RULES))
+    policy.check(settings)
 
 
 async def _serve(settings: ServeSettings, db: Database, gate: Gate) -> int:
@@ -91,7 +90,7 @@ async def _serve(settings: ServeSettings, db: Database, gate: Gate) -> int:
     tasks = [
         asyncio.create_task(ingest.run()),
         asyncio.create_task(_orders(db.dsn, transport)),
-        asyncio.create_task(_beat(db, nodes, transport, policy=gate.bundle.digest)),
+        asyncio.create_task(_beat(db, nodes, transport, gate.bundle.digest)),
     ]
     await _until_stopped(tasks)
     await transport.close()
@@ -124,25 +123,17 @@ async def _orders(dsn: str, transport: Transport) -> None:
             _log.warning("orders wait: %s", error)
 
 
-async def _beat(db: Database, nodes: Nodes, transport: Transport, *, policy: str) -> None:
+async def _beat(db: Database, nodes: Nodes, transport: Transport, digest: str) -> None:
     """Say every few seconds that we live, and which nodes do."""
     instance = f"{os.uname().nodename}:{os.getpid()}"
     while True:
-        detail = {"nodes": len(transport.connected), "policy": policy}
+        detail = {"nodes": len(transport.connected), "policy": digest}
         try:
             await nodes.seen(transport.connected)
             await asyncio.to_thread(beat, db, part="hub", instance=instance, detail=detail)
         except DatabaseError as error:
             _log.warning("heartbeat waits: %s", error)
         await asyncio.sleep(BEAT_S)
-
-
-def _policy(settings: ServeSettings) -> Bundle:
-    """The policy, or one that refuses everything: a broken file never turns into a yes."""
-    bundle = bundle_or_refusal(read_folder(settings.policy or SHIPPED_RULES))
-    if bundle.refusal:
-        _log.error("%s; every command is refused until it is mended", bundle.refusal)
-    return bundle
 
 
 def _demand_schema(dsn: str) -> None:

@@ -1,45 +1,33 @@
-"""`sentinel-policy`: judge commands from the command line, and check rule files.
+"""`sentinel-policy`: judge commands, check the rules themselves, sign and compare policies.
 
-The only module of this room that reads files and prints. Exit status of `check`: 0 allow,
-3 review, 4 block (the worst of all lines), 2 could not tell.
+With `policy.cli` the only part of this room that prints. Exit status of `check`, `explain` and
+`what-if`: 0 allow, 3 review, 4 block (the worst of all); of the others 0 yes, 1 no. 2 is always
+"could not tell".
 """
 
 import argparse
-import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from appliance.errors import SentinelError, SettingsError
-from policy.bundle import (
-    SHIPPED_RULES,
-    bundle_or_refusal,
-    check_examples,
-    parse_bundle,
-    read_folder,
-)
+from appliance.errors import SentinelError
+from policy.cli import authors, judging, life
+from policy.cli.common import COULD_NOT_TELL, NO, add_judging, add_key, add_policy, add_reader
 from policy.errors import PolicyError
-from policy.evaluate import EchoReader, SecondReader, judge
-from policy.explain import explain
-from policy.facts import EXAMPLE_FACTS, Facts, decode_facts
-from policy.lint import advice
-from policy.rules import Bundle
-from policy.verdict import Ruling, Verdict, plain
-from policy.worker import GuardedReader
 
-_STATUS = {Ruling.ALLOW: 0, Ruling.REVIEW: 3, Ruling.BLOCK: 4}
-_COULD_NOT_TELL = 2
-_MAX_LINE = 1 << 20  # one input line; a longer one is answered with a block
+_Actions = Any  # argparse does not publish the type of what add_subparsers returns
 _EPILOG = """\
-commands are judged, never run. Exit status of check and explain:
+commands are judged, never run. Exit status of check, explain and what-if:
   0 allow   3 review   4 block (the worst of all)   2 could not tell
+of the others: 0 yes   1 no   2 could not tell
 
 examples:
   sentinel-policy check 'systemctl restart nginx' --facts facts.json
   sentinel-policy explain 'rm -rf /var'
   sentinel-policy check --jsonl < commands.jsonl
   sentinel-policy test --policy ./rules.d
+  sentinel-policy sign ./rules.d --private-key policy.key --out site.policy
 """
 
 
@@ -48,168 +36,95 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     try:
         status: int = options.run(options)
+    except PolicyError as error:
+        print(f"sentinel-policy: {error}", file=sys.stderr)
+        return NO if options.broken_is_no else COULD_NOT_TELL
     except SentinelError as error:
         print(f"sentinel-policy: {error}", file=sys.stderr)
-        return _COULD_NOT_TELL
+        return COULD_NOT_TELL
     except BrokenPipeError:
         sys.stdout = None  # the reader went away; nothing is left to flush
-        return _COULD_NOT_TELL
+        return COULD_NOT_TELL
     return status
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sentinel-policy",
-        description="Judge commands against the rules, and check the rules themselves.",
+        description="Judge commands against the rules, and look after the rules themselves.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.set_defaults(broken_is_no=False)
     actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION")
-    check = actions.add_parser("check", help="verdict with its reasons", epilog=_EPILOG,
-                               formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-    _add_judging(check)
-    check.add_argument("--jsonl", action="store_true", help='read {"id","cmd"} lines, answer each')
-    check.set_defaults(run=_check)
-    explaining = actions.add_parser("explain", help="the verdict drawn under the command")
-    _add_judging(explaining)
-    explaining.set_defaults(run=_explain)
-    for name, run, text in (
-        ("test", _test, "check every example of the rule files"),
-        ("lint", _lint, "advice about rules that could be better"),
-    ):
-        action = actions.add_parser(name, help=text)
-        _add_policy(action)
-        action.set_defaults(run=run)
+    _add_judging(actions)
+    _add_authors(actions)
+    _add_life(actions)
     return parser
 
 
-def _add_policy(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--policy",
-        type=Path,
-        default=SHIPPED_RULES,
-        metavar="DIR",
-        help="folder of rule files (default: the shipped rules)",
+def _add_judging(actions: _Actions) -> None:
+    check = actions.add_parser("check", help="verdict with its reasons", epilog=_EPILOG,
+                               formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    check.add_argument("--jsonl", action="store_true", help='read {"id","cmd"} lines, answer each')
+    check.set_defaults(run=judging.run_check)
+    explaining = actions.add_parser("explain", help="the verdict drawn under the command")
+    explaining.set_defaults(run=judging.run_explain)
+    what_if = actions.add_parser(
+        "what-if", help="verdicts without evidence, with it, in a change window, for each role"
     )
+    what_if.set_defaults(run=judging.run_what_if)
+    for action, many in ((check, "*"), (explaining, "*"), (what_if, "+")):
+        add_judging(action)
+        action.add_argument("commands", nargs=many, metavar="COMMAND", help="one quoted line each")
 
 
-def _add_judging(parser: argparse.ArgumentParser) -> None:
-    _add_policy(parser)
-    parser.add_argument("--facts", type=Path, metavar="FILE", help="JSON facts about the host")
-    parser.add_argument(
-        "--no-worker",
-        action="store_true",
-        help="strict reader alone, for measuring; such a verdict must not be acted upon",
-    )
-    parser.add_argument("commands", nargs="*", metavar="COMMAND", help="one quoted line each")
+def _add_authors(actions: _Actions) -> None:
+    for name, run, text in (
+        ("test", authors.run_test, "check every example of the rule files"),
+        ("lint", authors.run_lint, "advice about rules that could be better"),
+        ("mutate", authors.run_mutate, "loosen each line of each rule: some example must notice"),
+        ("coverage", authors.run_coverage, "which flags and options no example uses"),
+    ):
+        action = actions.add_parser(name, help=text)
+        add_policy(action)
+        action.set_defaults(run=run, broken_is_no=True)
+        if name == "coverage":
+            action.add_argument("--all", action="store_true", help="also what is covered entirely")
+            action.add_argument(
+                "--min", type=float, default=0.0, metavar="PERCENT", help="1 when below"
+            )
 
 
-def _facts(path: Path | None) -> Facts:
-    if path is None:
-        return Facts()
-    try:
-        return decode_facts(path.read_bytes())
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
-
-
-def _bundle(path: Path) -> Bundle:
-    """The policy of a folder; a broken one refuses everything and says so here, too."""
-    try:
-        bundle = bundle_or_refusal(read_folder(path))
-    except PolicyError as error:
-        bundle = Bundle.refuse_all(f"the policy is broken: {error}", rule=error.file)
-    if bundle.refusal:
-        print(f"sentinel-policy: {bundle.refusal}", file=sys.stderr)
-    return bundle
-
-
-def _check(options: argparse.Namespace) -> int:
-    bundle, facts = _bundle(options.policy), _facts(options.facts)
-    if options.jsonl == bool(options.commands):
-        print("sentinel-policy: give commands, or --jsonl and lines on stdin", file=sys.stderr)
-        return _COULD_NOT_TELL
-    with GuardedReader() as worker:
-        second: SecondReader = EchoReader() if options.no_worker else worker
-        if options.jsonl:
-            return _check_lines(sys.stdin.buffer, bundle, facts, second)
-        verdicts = [_judge(text, bundle, facts, second) for text in options.commands]
-    for verdict in verdicts:
-        reason = verdict.reasons[0]
-        print(f"{verdict.ruling.word}\t{reason.rule}\t{reason.message}")
-    return _STATUS[max(verdict.ruling for verdict in verdicts)]
-
-
-def _explain(options: argparse.Namespace) -> int:
-    bundle, facts = _bundle(options.policy), _facts(options.facts)
-    worst = Ruling.ALLOW
-    with GuardedReader() as worker:
-        second: SecondReader = EchoReader() if options.no_worker else worker
-        for text in options.commands or ("",):
-            verdict = _judge(text, bundle, facts, second)
-            print(explain(verdict, hidden=() if verdict.program else second.hidden(text)))
-            worst = max(worst, verdict.ruling)
-    return _STATUS[worst]
-
-
-def _judge(text: str, bundle: Bundle, facts: Facts, second: SecondReader) -> Verdict:
-    return judge(text, bundle=bundle, facts=facts, second=second)
-
-
-def _check_lines(lines: Iterable[bytes], bundle: Bundle, facts: Facts, second: SecondReader) -> int:
-    """Answer each line in order; a line that is no JSON gets a block of its own."""
-    worst = Ruling.ALLOW
-    for line in lines:
-        if not line.strip():
-            continue
-        identity, text, problem = _decode_line(line)
-        verdict = _judge(text, bundle, facts, second)
-        answer = {"id": identity, "cmd": text, **plain(verdict)}
-        if problem:
-            answer["verdict"] = Ruling.BLOCK.word
-            answer["reasons"] = [{"rule": "input", "message": problem, "span": [0, 0]}]
-        worst = max(worst, Ruling.of(answer["verdict"]))
-        print(json.dumps(answer), flush=True)
-    return _STATUS[worst]
-
-
-def _decode_line(line: bytes) -> tuple[Any, str, str]:
-    """The id and command of a line, and what is wrong with it."""
-    if len(line) > _MAX_LINE:
-        return None, "", "the line is longer than 1 MiB"
-    try:
-        value = json.loads(line.decode("utf-8"))
-    except (ValueError, RecursionError):
-        return None, "", "the line is not JSON"
-    if not isinstance(value, dict):
-        return None, "", "the line is not a JSON object"
-    if not isinstance(value.get("cmd"), str):
-        return value.get("id"), "", "the line has no text under cmd"
-    return value.get("id"), value["cmd"], ""
-
-
-def _test(options: argparse.Namespace) -> int:
-    try:
-        bundle = parse_bundle(read_folder(options.policy))
-    except PolicyError as error:
-        print(error, file=sys.stderr)
-        return 1
-    count = check_examples(bundle)
-    print(f"{len(bundle.commands)} commands, {count} examples hold, policy {bundle.digest}")
-    print(f"examples refer to pids {sorted(process.pid for process in EXAMPLE_FACTS.processes)}")
-    return 0
-
-
-def _lint(options: argparse.Namespace) -> int:
-    try:
-        bundle = parse_bundle(read_folder(options.policy))
-    except PolicyError as error:
-        print(error, file=sys.stderr)
-        return 1
-    found = advice(bundle)
-    for line in found or ["nothing to improve"]:
-        print(line)
-    return 1 if found else 0
+def _add_life(actions: _Actions) -> None:
+    sign = actions.add_parser("sign", help="make a signed policy file of a folder of rules")
+    sign.add_argument("rules", type=Path, metavar="DIR", help="folder of rule files")
+    sign.add_argument("--private-key", type=Path, required=True, metavar="PEM",
+                      help="Ed25519 private key of the policy's signer")  # fmt: skip
+    sign.add_argument("--out", type=Path, required=True, metavar="FILE", help="the signed file")
+    sign.add_argument("--sequence", type=int, metavar="N",
+                      help="default: one more than the file that is there")  # fmt: skip
+    sign.add_argument("--against", type=Path, metavar="OLD",
+                      help="folder or signed file: list what got looser since")  # fmt: skip
+    sign.add_argument("--commands", type=Path, metavar="FILE",
+                      help="recorded commands for --against")  # fmt: skip
+    sign.add_argument("--accept-looser", action="store_true",
+                      help="sign although something got looser")  # fmt: skip
+    sign.set_defaults(run=life.run_sign)
+    verify = actions.add_parser("verify", help="check a signed policy file and its rules")
+    verify.add_argument("file", type=Path, metavar="FILE")
+    verify.add_argument("--key", type=Path, required=True, metavar="PEM",
+                        help="public key that must have signed it")  # fmt: skip
+    verify.set_defaults(run=life.run_verify, broken_is_no=True)
+    replay = actions.add_parser("replay", help="what changes for recorded commands")
+    replay.add_argument("old", type=Path, metavar="OLD", help="folder or signed file")
+    replay.add_argument("new", type=Path, metavar="NEW", help="folder or signed file")
+    replay.add_argument("--commands", type=Path, metavar="FILE",
+                        help='lines of {"cmd", "facts"} (default: standard input)')  # fmt: skip
+    replay.set_defaults(run=life.run_replay)
+    for action in (sign, replay):
+        add_reader(action)
+        add_key(action)
 
 
 if __name__ == "__main__":

@@ -35,8 +35,10 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     guard: Guard
 
 
-def match_form(argv: tuple[str, ...], rule: CommandRule, form: Form, context: Context) -> None:
-    """Return when the form allows the arguments; raise `Misfit` with the first misfit."""
+def match_form(
+    argv: tuple[str, ...], rule: CommandRule, form: Form, context: Context
+) -> frozenset[str]:
+    """The flags, options and subcommand words that were used; `Misfit` for the first misfit."""
     walk = _Walk(argv, rule, form, context)
     match rule.style:
         case "gnu" | "ps":
@@ -50,6 +52,7 @@ def match_form(argv: tuple[str, ...], rule: CommandRule, form: Form, context: Co
         case "dd":
             walk.pairs()
     walk.finish()
+    return frozenset(walk.seen)
 
 
 def required_present(argv: tuple[str, ...], form: Form) -> int:
@@ -204,6 +207,7 @@ class _Walk:
     def name(self, at: int, left: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
         word = self.argv[at]
         if word == left[0]:
+            self.seen.add(word)
             return at + 1, left[1:]
         if word.startswith("--") and word != "--":
             return self.long(at), left

@@ -90,16 +90,21 @@ def check_examples(bundle: Bundle) -> int:
     """How many examples hold; the first that does not is a `PolicyError` at its rule."""
     count = 0
     for command in bundle.commands.values():
-        for text in command.allow:
-            _expect(bundle, command.rule, text, "")
-        for text, code in command.deny:
-            _expect(bundle, command.rule, text, code)
-        count += len(command.allow) + len(command.deny)
+        count += check_command(bundle, command)
     for forbid in {rule.rule: rule for rules in bundle.forbids.values() for rule in rules}.values():
         for text in forbid.deny:
             _expect(bundle, forbid.rule, text, "forbidden")
         count += len(forbid.deny)
     return count
+
+
+def check_command(bundle: Bundle, command: CommandRule) -> int:
+    """How many examples of one program hold; the first that does not is a `PolicyError`."""
+    for text in command.allow:
+        _expect(bundle, command.rule, text, "")
+    for text, code in command.deny:
+        _expect(bundle, command.rule, text, code)
+    return len(command.allow) + len(command.deny)
 
 
 def _expect(bundle: Bundle, rule: str, text: str, code: str) -> None:

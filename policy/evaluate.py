@@ -8,12 +8,14 @@ mentions is `review`, what fails a check or raises is `block`, and nothing lower
 import posixpath
 from typing import Protocol
 
+import msgspec
+
 from policy.arguments import Context, Misfit, match_form, required_present
 from policy.errors import CouldNotTellError, SyntaxRefusedError
 from policy.facts import Facts
 from policy.places import Guard, normal_path
 from policy.reader import Command, Program, read
-from policy.rules import Bundle, CommandRule, Form
+from policy.rules import Bundle, CommandRule, Form, Overlay
 from policy.verdict import Effect, JudgedCommand, Reason, Ruling, Verdict
 
 READER = "reader"  # the rule of refusals that come from the language itself
@@ -144,7 +146,10 @@ def _judge_command(
 ) -> tuple[JudgedCommand, list[Reason]]:
     """One command against the forbidden programs and its specification."""
     name = posixpath.basename(command.argv[0])
-    reasons = _forbidden(command, name, text, bundle)
+    reasons = [
+        *_forbidden(command, name, text, bundle),
+        *_overlaid(command, name, text, bundle.overlay, context),
+    ]
     rule = bundle.commands.get(name)
     paths: tuple[str, ...] = ()
     where, effect, undo = "default", None, ""
@@ -171,6 +176,28 @@ def _forbidden(command: Command, name: str, text: str, bundle: Bundle) -> list[R
                     command, text, index, Ruling.BLOCK, "forbidden", rule.rule, rule.why, rule.hint
                 )
             )
+    return reasons
+
+
+def _overlaid(
+    command: Command, name: str, text: str, overlay: Overlay | None, context: Context
+) -> list[Reason]:
+    """What the node's overlay has against the command; it has nothing to say for one."""
+    if overlay is None:
+        return []
+    reasons = [
+        _reason(command, text, 0, ruling, code, rule.rule, rule.why, rule.hint)
+        for code, ruling, rules in (
+            ("overlay:forbid", Ruling.BLOCK, overlay.forbids),
+            ("overlay:review", Ruling.REVIEW, overlay.reviews),
+            ("overlay:removed", Ruling.REVIEW, overlay.removed),
+        )
+        if (rule := rules.get(name))
+    ]
+    if narrowed := overlay.narrowed.get(name):
+        _, reason = _by_rule(command, text, narrowed, context)
+        if reason.ruling > Ruling.ALLOW:
+            reasons.append(msgspec.structs.replace(reason, rule=narrowed.rule))
     return reasons
 
 

@@ -41,6 +41,7 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
     undo: str
     roles: frozenset[str]  # of hosts; empty means any
     change_window: bool  # only while a change window is open
+    own: frozenset[str]  # the keys that this form wrote itself; the others are the command's
 
 
 class CommandRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +56,7 @@ class CommandRule(msgspec.Struct, frozen=True, kw_only=True):
     doors: Mapping[str, str]  # options that are blocked by name, and what each would do
     otherwise: Ruling  # what a word that fits no form gets: review, or block where much is at stake
     forms: tuple[Form, ...]
+    own: frozenset[str]  # the keys that hold for all forms
     hint: str
     allow: tuple[str, ...]
     deny: tuple[tuple[str, str], ...]
@@ -71,6 +73,16 @@ class ForbidRule(msgspec.Struct, frozen=True, kw_only=True):
     deny: tuple[str, ...]
 
 
+class Overlay(msgspec.Struct, frozen=True, kw_only=True):
+    """What a node adds to the policy; it is judged beside the rules, and only its no counts."""
+
+    file: str
+    forbids: Mapping[str, ForbidRule]
+    reviews: Mapping[str, ForbidRule]
+    removed: Mapping[str, ForbidRule]
+    narrowed: Mapping[str, CommandRule]
+
+
 class Bundle(msgspec.Struct, frozen=True, kw_only=True):
     """All rules of one policy and the digest of the files they came from."""
 
@@ -79,6 +91,7 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
     forbids: Mapping[str, tuple[ForbidRule, ...]] = {}
     types: Types = msgspec.field(default_factory=Types)
     guard: Guard = msgspec.field(default_factory=lambda: Guard(Places()))
+    overlay: Overlay | None = None
     refusal: str = ""  # set when the policy is broken: why everything is refused
     refusal_rule: str = ""
 

@@ -192,6 +192,7 @@ def _command(
         doors=spec.doors,
         otherwise=otherwise,
         forms=tuple(forms),
+        own=_written(spec),
         hint=spec.hint,
         allow=spec.allow,
         deny=spec.deny,
@@ -268,7 +269,13 @@ def _form(command: CommandSpec, form: FormSpec, rule: str, types: Types) -> Form
         undo=form.undo or command.undo,
         roles=frozenset(command.roles + form.roles),
         change_window=command.change_window or form.change_window,
+        own=_written(form),
     )
+
+
+def _written(spec: FormSpec) -> frozenset[str]:
+    """The keys that a table says itself."""
+    return frozenset(key for key in FormSpec.__struct_fields__ if getattr(spec, key))
 
 
 def _only(command: CommandSpec, form: FormSpec) -> FormSpec | None:

@@ -73,6 +73,7 @@ class Assembly:
         )
         self._start_vault(chosen)
         site.make_keys(chosen)
+        site.sign_policy(chosen)
         site.write_settings(chosen)
         self._start_hub(chosen)
         self._start_node(chosen)

@@ -287,3 +287,14 @@ WHERE incident.incident_id = %(incident_id)s;
 -- How many log entries an incident has, with the one that is about to be offered
 SELECT (SELECT count(*) FROM audit_entry WHERE incident = %(incident)s)
      + (SELECT count(*) FROM audit_outbox WHERE incident = %(incident)s) + 1 AS entries;
+
+-- policy_in_force --
+-- The policy that the hub judged with last
+SELECT digest, sequence FROM policy_in_force FOR UPDATE;
+
+-- take_policy --
+-- From here on this policy is in force
+INSERT INTO policy_in_force (digest, sequence, since)
+VALUES (%(digest)s, %(sequence)s, %(now)s)
+ON CONFLICT (single) DO UPDATE
+SET digest = excluded.digest, sequence = excluded.sequence, since = excluded.since;

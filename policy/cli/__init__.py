@@ -1,0 +1,1 @@
+"""The subcommands of `sentinel-policy`, by who uses them."""

@@ -1,0 +1,117 @@
+"""Loosen one line of a rule and see whether one of its own examples notices.
+
+A line that can be loosened without any example failing is a line nobody would miss. Examples are
+run when a policy is loaded, so a loosening they notice could never be published.
+"""
+
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from policy.bundle import check_command
+from policy.errors import PolicyError
+from policy.rules import Bundle, CommandRule, Form, Operand
+from policy.types import ArgumentType
+
+_ANYTHING = ArgumentType(source="anything", expected="", check=lambda *_: None)
+_MANY = 1 << 30
+
+Loosen = Callable[[Form], Form]
+
+
+class Mutant(msgspec.Struct, frozen=True, kw_only=True):
+    """One loosened line: which rule, and what was taken away."""
+
+    name: str
+    rule: str
+    loosened: str
+    noticed: bool
+
+
+class _AnyFlag(frozenset[str]):
+    """Flags as if every word with a dash were one."""
+
+    def __contains__(self, word: object) -> bool:
+        return isinstance(word, str) and (word[:1] == "-" or super().__contains__(word))
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
+def mutants(bundle: Bundle) -> Iterator[Mutant]:
+    """Every line of every rule, loosened alone."""
+    for command in bundle.commands.values():
+        for what, rule, loose in _loosened(command):
+            yield Mutant(
+                name=command.name,
+                rule=rule,
+                loosened=what,
+                noticed=_noticed(bundle, loose),
+            )
+
+
+def _noticed(bundle: Bundle, loose: CommandRule) -> bool:
+    changed = msgspec.structs.replace(bundle, commands={**bundle.commands, loose.name: loose})
+    try:
+        check_command(changed, loose)
+    except PolicyError:
+        return True
+    return False
+
+
+def _loosened(command: CommandRule) -> Iterator[tuple[str, str, CommandRule]]:
+    """Each line that can be loosened: the command's own for all forms, a form's own for itself."""
+    if command.doors:
+        yield "doors", command.rule, msgspec.structs.replace(command, doors={})
+    for key, loosen in _LOOSENINGS.items():
+        if _can(key, command.own) or (key == "operands" and len(command.forms) == 1):
+            forms = tuple(loosen(form) for form in command.forms)
+            yield key, command.rule, msgspec.structs.replace(command, forms=forms)
+        for index, form in enumerate(command.forms):
+            if _can(key, form.own):
+                forms = (*command.forms[:index], loosen(form), *command.forms[index + 1 :])
+                yield key, form.rule, msgspec.structs.replace(command, forms=forms)
+
+
+def _can(key: str, own: frozenset[str]) -> bool:
+    return not own.isdisjoint(key.split(" and "))
+
+
+def _flags(form: Form) -> Form:
+    return msgspec.structs.replace(form, flags=_AnyFlag(form.flags))
+
+
+def _options(form: Form) -> Form:
+    anything = dict.fromkeys(form.options, _ANYTHING)
+    return msgspec.structs.replace(form, options=anything) if anything else form
+
+
+def _operands(form: Form) -> Form:
+    """Any operands at all, where the form takes none or typed ones."""
+    loose = Operand(type=_ANYTHING, least=0, most=_MANY)
+    return msgspec.structs.replace(form, operands=(loose,))
+
+
+def _require(form: Form) -> Form:
+    return msgspec.structs.replace(form, require=())
+
+
+def _order(form: Form) -> Form:
+    return msgspec.structs.replace(form, first=frozenset(), last=frozenset())
+
+
+def _conditions(form: Form) -> Form:
+    return msgspec.structs.replace(form, roles=frozenset(), change_window=False)
+
+
+_LOOSENINGS: dict[str, Loosen] = {
+    "flags": _flags,
+    "options": _options,
+    "operands": _operands,
+    "require": _require,
+    "first and last": _order,
+    "roles and change_window": _conditions,
+}

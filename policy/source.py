@@ -1,0 +1,73 @@
+"""Where a daemon's policy comes from: the shipped rules, a folder, or one signed file.
+
+`load` never raises: whatever is wrong becomes a policy that refuses everything and says why.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from appliance.envelope import load_public_key
+from appliance.errors import EnvelopeError
+from policy.bundle import SHIPPED_RULES, parse_bundle, read_folder
+from policy.errors import PolicyError
+from policy.overlay import tightened
+from policy.rules import Bundle
+from policy.signed import InForce, SignedPolicy, open_signed
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """The policy settings of one daemon."""
+
+    policy: Path | None = None  # a folder of rules or a signed file; none: the shipped rules
+    key: Path | None = None  # with it, nothing but a file that this key signed is taken
+    overlay: Path | None = None  # a node's own file, which can only tighten
+
+
+class Loaded(msgspec.Struct, frozen=True, kw_only=True):
+    """A policy, and what to remember of it; nothing when it is not signed or refuses everything."""
+
+    bundle: Bundle
+    in_force: InForce | None = None
+    key_id: str | None = None  # of the key that signed it
+
+
+def load(source: Source, before: InForce | None = None) -> Loaded:
+    """The policy of these settings, or one that refuses everything and names the line."""
+    try:
+        return demand(source, before)
+    except PolicyError as error:
+        rule = f"{error.file}:{error.line}"
+        return Loaded(bundle=Bundle.refuse_all(f"the policy is broken: {error}", rule=rule))
+
+
+def demand(source: Source, before: InForce | None = None) -> Loaded:
+    """The policy of these settings; raises `PolicyError` with the file and line that is wrong."""
+    in_force, key = None, None
+    if source.key is None:
+        files: Mapping[str, bytes] = read_folder(source.policy or SHIPPED_RULES)
+    else:
+        signed = _signed(source.policy, source.key, before)
+        files, in_force, key = signed.files, signed.in_force, signed.key_id
+    bundle = parse_bundle(files)
+    if source.overlay:
+        bundle = tightened(bundle, source.overlay.name, _read(source.overlay))
+    return Loaded(bundle=bundle, in_force=in_force, key_id=key)
+
+
+def _signed(policy: Path | None, key: Path, before: InForce | None) -> SignedPolicy:
+    if policy is None:
+        raise PolicyError("a policy key is set, but no signed policy", file=str(key), line=0)
+    try:
+        public = load_public_key(key)
+    except EnvelopeError as error:
+        raise PolicyError(str(error), file=str(key), line=0) from error
+    return open_signed(_read(policy), key=public, before=before, name=policy.name)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise PolicyError(f"cannot be read: {error.strerror}", file=str(path), line=0) from error
