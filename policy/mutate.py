@@ -29,10 +29,19 @@ class Mutant(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _AnyFlag(frozenset[str]):
-    """Flags as if every word with a dash were one."""
+    """Flags as if every word with a dash were one, unless it is an option."""
+
+    options: frozenset[str] = frozenset()
 
     def __contains__(self, word: object) -> bool:
-        return isinstance(word, str) and (word[:1] == "-" or super().__contains__(word))
+        if super().__contains__(word):
+            return True
+        return (
+            isinstance(word, str)
+            and word[:1] == "-"
+            and word not in self.options
+            and word[:2] not in self.options
+        )
 
     def __eq__(self, other: object) -> bool:
         return self is other
@@ -81,7 +90,9 @@ def _can(key: str, own: frozenset[str]) -> bool:
 
 
 def _flags(form: Form) -> Form:
-    return msgspec.structs.replace(form, flags=_AnyFlag(form.flags))
+    flags = _AnyFlag(form.flags)
+    flags.options = frozenset(form.options)
+    return msgspec.structs.replace(form, flags=flags)
 
 
 def _options(form: Form) -> Form:

@@ -1,8 +1,9 @@
 """`sign`, `verify`, `replay`: for whoever publishes a policy."""
 
 import argparse
+import contextlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from appliance.envelope import load_key, load_public_key
@@ -99,11 +100,14 @@ def _compare(path: Path | None, old: Bundle, new: Bundle, second: SecondReader) 
 
 def _records(path: Path | None) -> Iterator[Recorded]:
     """The lines of a record, from a file or from standard input."""
-    try:
-        lines: Iterable[bytes] = path.open("rb") if path else sys.stdin.buffer
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
-    return (decode(line, number) for number, line in enumerate(lines, start=1) if line.strip())
+    with contextlib.ExitStack() as closing:
+        try:
+            lines = closing.enter_context(path.open("rb")) if path else sys.stdin.buffer
+        except OSError as error:
+            raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                yield decode(line, number)
 
 
 def _bytes(path: Path) -> bytes:
