@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+STRINGS ?= 1000000
+FUZZ_SECONDS ?= 20
 
-.PHONY: demo test check bench wire wire-is-current clean help
+.PHONY: demo test check prove bench wire wire-is-current clean help
 .DEFAULT_GOAL := help
 
 help: ## show what can be made
@@ -38,6 +40,10 @@ test: $(READY) wire-is-current ## everything, on real parts
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m tests.browser
 	$(BIN)/pytest -q -n 2 --dist loadgroup
+
+prove: $(READY) ## a million strings against bash, and fuzzing of the gate
+	SENTINEL_ORACLE_STRINGS=$(STRINGS) $(BIN)/pytest -q -n 2 tests/policy/test_oracle.py
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 bench: $(READY) ## measure speed, each figure beside the machine's limit
 	$(BIN)/python -m tests.bench
