@@ -7,11 +7,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import events, footprint, gate, inference, journey
+from tests.bench import events, footprint, gate, inference, journey, proof
 from tests.bench.figures import Figure, machine, table
 
 PARTS: dict[str, Callable[[], list[Figure]]] = {
     "gate": gate.measure,
+    "proof": proof.measure,
     "events": events.measure,
     "inference": inference.measure,
     "footprint": footprint.measure,
