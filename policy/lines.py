@@ -17,11 +17,13 @@ class Lines:
         self.forms: list[list[int]] = []
         self.forbids: list[int] = []
         self.types: list[int] = []
+        self.places = 1
         for number, line in enumerate(text.splitlines(), start=1):
             if '"""' in line or "'''" in line:
                 raise PolicyError("a string must stay on one line", file=file, line=number)
             if found := _HEADER.match(line.strip()):
                 self._note(found[1], number)
+                self.places = number if found[2] else self.places
 
     def _note(self, header: str | None, number: int) -> None:
         match header:

@@ -12,7 +12,7 @@ import msgspec
 
 from policy.errors import PolicyError
 from policy.lines import Lines
-from policy.places import Places
+from policy.places import Guard, Places, check_pattern
 from policy.rules import CommandRule, ForbidRule, Form, Operand, Style
 from policy.types import Types
 from policy.verdict import Effect, Ruling
@@ -108,6 +108,12 @@ def read_file(file: str, data: bytes) -> ReadFile:
     text = _decode(file, data)
     lines = Lines(file, text)
     spec = _convert(file, text, lines)
+    try:
+        for pattern in (*spec.places.secret, *spec.places.devices, *spec.places.precious):
+            check_pattern(pattern)
+        Guard(Places(hosts=spec.places.hosts))
+    except ValueError as error:
+        raise PolicyError(f"places: {error}", file=file, line=lines.places) from error
     lines.check([len(command.form) for command in spec.command], len(spec.forbid), len(spec.type))
     return ReadFile(file=file, lines=lines, spec=spec)
 

@@ -49,6 +49,16 @@ BROKEN = {
         3,
         "can act",
     ),
+    "a place that would not be read as written": (
+        '\n[places]\nsecret = ["/root", "/a/**/b"]\n',
+        2,
+        "/a/**/b",
+    ),
+    "a host that is no network": (
+        '[places]\nsecret = ["/root"]\nhosts = ["10.0.0.0/99"]\n',
+        1,
+        "10.0.0.0/99",
+    ),
     "a type with a broken pattern": (
         PLACES + '[[type]]\nname = "x"\npattern = "("\nexpected = "y"\n',
         3,
