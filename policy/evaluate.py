@@ -28,6 +28,9 @@ _AT_STAKE = frozenset(
     }
 )
 
+# Faults whose `expected` is all there is to say; the rule's hint is about other things.
+_SAYS_ENOUGH = frozenset({"bad-value", "not-in-inventory"})
+
 
 class SecondReader(Protocol):
     """An independent reader: `argvs` returns what it sees or raises `CouldNotTellError`."""
@@ -248,7 +251,7 @@ def _by_rule(
         else:
             return form, _conditions(command, text, form, context)
     _, form, closest = max(misfits, key=lambda entry: entry[0])
-    hint = closest.hint or form.hint or rule.hint
+    hint = closest.hint or ("" if closest.code in _SAYS_ENOUGH else form.hint or rule.hint)
     return None, _reason(
         command,
         text,
