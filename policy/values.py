@@ -127,7 +127,8 @@ def _template(_parameters: str) -> tuple[str, Check]:
 
 
 _DPKG_FORMAT = re.compile(
-    r"(?:[A-Za-z0-9 _.,:;=/|()\[\]#+-]|\\[nrt]|\$\{[A-Za-z][A-Za-z0-9:-]{0,40}(?:;-?[0-9]{1,3})?\})*\Z"
+    r"(?:[A-Za-z0-9 _.,:;=/|()\[\]#+-]|\\[nrt]"
+    r"|\$\{[A-Za-z][A-Za-z0-9:-]{0,40}(?:;-?[0-9]{1,3})?\})*\Z"
 )
 
 
