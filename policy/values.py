@@ -126,6 +126,22 @@ def _template(_parameters: str) -> tuple[str, Check]:
     return expected, check
 
 
+_DPKG_FORMAT = re.compile(
+    r"(?:[A-Za-z0-9 _.,:;=/|()\[\]#+-]|\\[nrt]"
+    r"|\$\{[A-Za-z][A-Za-z0-9:-]{0,40}(?:;-?[0-9]{1,3})?\})*\Z"
+)
+
+
+def _dpkg_format(_parameters: str) -> tuple[str, Check]:
+    expected = r"a format of fields, such as '${Package} ${Version}\n'"
+
+    def check(value: str, _facts: Facts, _guard: Guard) -> Fault | None:
+        good = len(value) <= 400 and _DPKG_FORMAT.match(value) and value[:1] != "-"  # noqa: PLR2004
+        return None if good else not_expected(value, expected)
+
+    return expected, check
+
+
 def _time(_parameters: str) -> tuple[str, Check]:
     expected = "a time such as 2026-01-31, '2026-01-31 12:00:00', today or '1 hour ago'"
 
@@ -144,4 +160,5 @@ MAKERS: dict[str, Maker] = {
     "text": _text,
     "time": _time,
     "go-template": _template,
+    "dpkg-format": _dpkg_format,
 }
