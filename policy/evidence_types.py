@@ -63,7 +63,10 @@ def _host(parameters: str) -> tuple[str, Check]:
     expected = "a host of the inventory, or one that [places] hosts names"
     if parameters and parameters.count("HOST") != 1:
         raise ValueError(f"{parameters!r} does not say where HOST stands")
-    written = re.compile(f"(?:{parameters.replace('HOST', _HOST)})\\Z") if parameters else None
+    try:
+        written = re.compile(f"(?:{parameters.replace('HOST', _HOST)})\\Z") if parameters else None
+    except re.error as error:
+        raise ValueError(f"the pattern is broken: {error}") from error
 
     def check(value: str, facts: Facts, guard: Guard) -> Fault | None:
         host = value
