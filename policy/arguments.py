@@ -4,6 +4,7 @@ Each style reads options the way its program does, but stricter: exact long name
 bundled letter known, nothing abbreviated. The first word that does not fit ends the match.
 """
 
+from itertools import pairwise
 from typing import NoReturn
 
 import msgspec
@@ -199,8 +200,15 @@ class _Walk:
         return self.short(at) if self.rule.bundled else self.exact(at)
 
     def names_left(self) -> tuple[str, ...]:
-        """The spelling of the subcommand that fits best."""
-        bare = [word for word in self.argv[1:] if word[:1] != "-"]
+        """The spelling of the subcommand that fits best; an option before it may take a word."""
+        takes = {
+            option
+            for option in self.form.options
+            if option[0] == "-" and option not in self.form.flags
+        }
+        bare = [
+            word for before, word in pairwise(self.argv) if word[:1] != "-" and before not in takes
+        ]
         fitting = [name for name in self.form.names if tuple(bare[: len(name)]) == name]
         return max(fitting or self.form.names, key=len)
 

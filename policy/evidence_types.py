@@ -7,6 +7,7 @@ from policy.fault import Check, Fault, Maker, not_expected
 from policy.places import Guard, normal_unit
 
 _UNIT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@\\-]{0,200}\Z")
+_HOST = r"(?P<host>[A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])"  # an IPv6 address in brackets
 _PID = re.compile(r"[1-9][0-9]{0,6}\Z")  # the kernel's highest pid is 2^22
 
 
@@ -57,12 +58,25 @@ def _unit_in_evidence(_parameters: str) -> tuple[str, Check]:
     return expected, check
 
 
-def _host(_parameters: str) -> tuple[str, Check]:
+def _host(parameters: str) -> tuple[str, Check]:
+    """`host`, or `host(@HOST)`: a pattern with the word HOST where the host stands."""
     expected = "a host of the inventory, or one that [places] hosts names"
+    if parameters and parameters.count("HOST") != 1:
+        raise ValueError(f"{parameters!r} does not say where HOST stands")
+    try:
+        written = re.compile(f"(?:{parameters.replace('HOST', _HOST)})\\Z") if parameters else None
+    except re.error as error:
+        raise ValueError(f"the pattern is broken: {error}") from error
 
     def check(value: str, facts: Facts, guard: Guard) -> Fault | None:
-        known = value in facts.inventory or guard.may_ask(value)
-        return None if known else not_expected(value, expected, "not-in-inventory")
+        host = value
+        if written:
+            found = written.match(value)
+            if not found:
+                return not_expected(value, f"written as {parameters}")
+            host = found["host"].strip("[]")
+        known = host in facts.inventory or guard.may_ask(host)
+        return None if known else not_expected(host, expected, "not-in-inventory")
 
     return expected, check
 

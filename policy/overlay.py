@@ -172,7 +172,7 @@ def _narrow(form: Form, table: _Narrow, types: Types, where: str) -> Form:
 def _names(form: Form, gone: frozenset[str]) -> tuple[tuple[str, ...], ...]:
     """The subcommands that stay; a form that loses all of them fits nothing."""
     left = tuple(name for name in form.names if " ".join(name) not in gone)
-    return left or ((("",),) if form.names else ())
+    return left or ((("\n",),) if form.names else ())
 
 
 def _both(first: ArgumentType, second: ArgumentType) -> ArgumentType:

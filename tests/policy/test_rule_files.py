@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from policy.evaluate import EchoReader, judge
 from policy.facts import EXAMPLE_FACTS
 from policy.lint import advice
 from policy.rules import Bundle
-from policy.verdict import Effect, Ruling
+from policy.verdict import Effect, Ruling, Verdict
 
 PLACES = '[places]\nsecret = ["/root"]\n'
 COMMAND = '[[command]]\nname = "x"\npaths = ["/usr/bin/x"]\nwhy = "tries"\n'
@@ -68,6 +69,16 @@ BROKEN = {
         PLACES + '[[type]]\nname = "int"\npattern = "x"\nexpected = "y"\n',
         3,
         "of this name already",
+    ),
+    "a host pattern that does not say where the host stands": (
+        PLACES + COMMAND + 'operands = ["host(@.*)"]\n',
+        3,
+        "where HOST stands",
+    ),
+    "a broken host pattern": (
+        PLACES + COMMAND + 'operands = ["host((HOST)"]\n',
+        3,
+        "pattern is broken",
     ),
     "a deny example that is allowed": (
         PLACES + COMMAND + 'deny = [["x", "operand"]]\n',
@@ -228,6 +239,12 @@ def test_a_forbidden_name_stays_blocked_even_with_a_rule() -> None:
         ("age", ["+7"], ["7", "-7", "+", "+999999"]),
         ("interface", ["eth0"], ["add/1", "0x", "a b", ""]),
         ("host", ["db1", "10.0.0.7"], ["db2", "DB1", ""]),
+        ("host(@HOST)", ["@db1", "@127.0.0.1"], ["db1", "@evil.site", "@@db1", "@db1/x", "@"]),
+        (
+            "host(https?://HOST(?::[0-9]{1,5})?/health)",
+            ["http://db1/health", "https://10.0.0.7:8443/health", "http://[::1]:80/health"],
+            ["http://db2/health", "http://db1@db2/health", "http://db1/", "http://[db1/health", ""],
+        ),
         ("mount", ["/var"], ["/var/", "/srv"]),
         ("address", ["10.0.0.1", "fe80::1"], ["add", "del", "dead", "localhost", ""]),
         ("pid-in-evidence", ["4242"], ["1", "812", "7", "-1", "04242", "+4242", "4242 ", "0"]),
@@ -278,6 +295,13 @@ def test_a_form_with_an_empty_name_is_the_call_without_a_subcommand() -> None:
     for text, ruling in rulings.items():
         verdict = judge(text, bundle=bundle, facts=EXAMPLE_FACTS, second=EchoReader())
         assert verdict.ruling == ruling, text
+
+
+def test_an_option_before_the_subcommand_may_take_a_word(ask: Callable[..., Verdict]) -> None:
+    for text in ("ip -f inet addr show", "ip -f inet a", "nmcli -t -f NAME,DEVICE con show"):
+        assert ask(text).ruling is Ruling.ALLOW, text
+    for text in ("ip -f inet addr add 10.0.0.1/24 dev eth0", "ip -f addr show", "ip -f inet"):
+        assert ask(text).ruling is Ruling.BLOCK, text
 
 
 def test_a_daemon_that_judges_stays_small_and_never_loads_bashlex() -> None:
