@@ -4,6 +4,7 @@ Each style reads options the way its program does, but stricter: exact long name
 bundled letter known, nothing abbreviated. The first word that does not fit ends the match.
 """
 
+from itertools import pairwise
 from typing import NoReturn
 
 import msgspec
@@ -196,8 +197,12 @@ class _Walk:
         return self.short(at) if self.rule.bundled else self.exact(at)
 
     def names_left(self) -> tuple[str, ...]:
-        """The spelling of the subcommand that fits best."""
-        bare = [word for word in self.argv[1:] if word[:1] != "-"]
+        """The spelling of the subcommand that fits best; an option before it may take a word."""
+        bare = [
+            word
+            for before, word in pairwise(self.argv)
+            if word[:1] != "-" and (before in self.form.flags or before not in self.form.options)
+        ]
         fitting = [name for name in self.form.names if tuple(bare[: len(name)]) == name]
         return max(fitting or self.form.names, key=len)
 
@@ -205,11 +210,17 @@ class _Walk:
         word = self.argv[at]
         if word == left[0]:
             return at + 1, left[1:]
-        if word.startswith("--") and word != "--":
-            return self.long(at), left
         if word[:1] == "-" and word != "--":
-            return self.dashed(at), left
+            self.early(word.partition("=")[0], at)
+            return self.long(at) if word.startswith("--") else self.dashed(at), left
         raise Misfit("subcommand", at, f"{word!r} is not among the subcommands that may run")
+
+    def early(self, name: str, at: int) -> None:
+        """An option of the subcommand that stands before it: pflag takes the next word as its value."""
+        known = self.rule.common | self.rule.doors.keys()
+        if self.rule.bundled and not (name in known or self.door(name)):
+            message = f"{name} before the subcommand could take the next word as its value"
+            raise Misfit("subcommand", at, message, hint=f"put {name} after the subcommand")
 
     def pairs(self) -> None:
         for at, word in enumerate(self.argv[1:], start=1):

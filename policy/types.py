@@ -24,7 +24,7 @@ class ArgumentType(msgspec.Struct, frozen=True, kw_only=True):
 
     def fault(self, value: str, facts: Facts, guard: Guard) -> Fault | None:
         """What is wrong with the value, or None."""
-        if _PLACEHOLDER.search(value) and self.source != "go-template":
+        if _PLACEHOLDER.search(value) and not self.source.startswith("go-template"):
             return Fault(
                 code="placeholder",
                 message=f"{value} is a placeholder, not a value",
