@@ -216,7 +216,7 @@ class _Walk:
         raise Misfit("subcommand", at, f"{word!r} is not among the subcommands that may run")
 
     def early(self, name: str, at: int) -> None:
-        """An option of the subcommand that stands before it: pflag takes the next word as its value."""
+        """Refuse an option that pflag does not know yet: it would take the next word as a value."""
         known = self.rule.common | self.rule.doors.keys()
         if self.rule.bundled and not (name in known or self.door(name)):
             message = f"{name} before the subcommand could take the next word as its value"
