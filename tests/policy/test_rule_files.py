@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policy.bundle import bundle_or_refusal, check_examples, parse_bundle, read_folder
@@ -145,6 +145,7 @@ def test_any_bytes_make_a_policy_or_a_policy_error(data: bytes) -> None:
     assert bundle_or_refusal({"a.toml": data}).refusal
 
 
+@settings(deadline=None, max_examples=40)  # each reads and checks every rule file
 @given(st.integers(min_value=0, max_value=10**6), st.sampled_from([b"", b"x", b'"', b"\n[", b"\0"]))
 def test_a_damaged_shipped_file_never_becomes_more_than_a_policy_error(
     at: int, piece: bytes
