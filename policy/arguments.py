@@ -217,11 +217,18 @@ class _Walk:
         if word == left[0]:
             self.seen.add(word)
             return at + 1, left[1:]
-        if word.startswith("--") and word != "--":
-            return self.long(at), left
         if word[:1] == "-" and word != "--":
-            return self.dashed(at), left
+            self.early(word.partition("=")[0], at)
+            return self.long(at) if word.startswith("--") else self.dashed(at), left
         raise Misfit("subcommand", at, f"{word!r} is not among the subcommands that may run")
+
+    def early(self, name: str, at: int) -> None:
+        """Refuse an option that pflag does not know yet: it would take the next word as a value."""
+        known = self.rule.common | self.rule.doors.keys()
+        letters = {"-" + letter for letter in name[1:]} if name[1:2] != "-" else {name}
+        if self.rule.bundled and not (name in known or letters <= known or self.door(name)):
+            message = f"{name} before the subcommand could take the next word as its value"
+            raise Misfit("subcommand", at, message, hint=f"put {name} after the subcommand")
 
     def pairs(self) -> None:
         for at, word in enumerate(self.argv[1:], start=1):

@@ -81,6 +81,31 @@ def _host(parameters: str) -> tuple[str, Check]:
     return expected, check
 
 
+_LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
+_PORT = re.compile(r"[1-9][0-9]{0,4}\Z")
+
+
+def _server(parameters: str) -> tuple[str, Check]:
+    """`server`: this host or one of the inventory; `server(port)`: a list of HOST:PORT."""
+    if parameters not in {"", "port"}:
+        raise ValueError(f"{parameters!r}: write server or server(port)")
+    known, _ = _host("")
+    expected = f"localhost, or {known}" + (", with a port: db1:9092" if parameters else "")
+
+    def check(value: str, facts: Facts, guard: Guard) -> Fault | None:
+        for item in value.split(",") if parameters else (value,):
+            host, port = item, "1"
+            if parameters:
+                host, _, port = item.rpartition(":")
+            if not _PORT.match(port):
+                return not_expected(value, expected)
+            if host not in _LOCAL and host not in facts.inventory and not guard.may_ask(host):
+                return not_expected(host, expected, "not-in-inventory")
+        return None
+
+    return expected, check
+
+
 def _container(_parameters: str) -> tuple[str, Check]:
     expected = "a container of this incident's evidence"
 
@@ -106,6 +131,7 @@ MAKERS: dict[str, Maker] = {
     "unit": _unit,
     "unit-in-evidence": _unit_in_evidence,
     "host": _host,
+    "server": _server,
     "container-in-evidence": _container,
     "mount": _mount,
 }

@@ -195,6 +195,7 @@ def _command(
         style=spec.style,
         bsd=frozenset(spec.bsd),
         bundled=spec.bundled,
+        common=frozenset(spec.flags) | frozenset(spec.options),
         doors=spec.doors,
         otherwise=otherwise,
         forms=tuple(forms),

@@ -24,7 +24,7 @@ class ArgumentType(msgspec.Struct, frozen=True, kw_only=True):
 
     def fault(self, value: str, facts: Facts, guard: Guard) -> Fault | None:
         """What is wrong with the value, or None."""
-        if _PLACEHOLDER.search(value) and self.source not in _TEMPLATES:
+        if _PLACEHOLDER.search(value) and not self.source.startswith(_TEMPLATES):
             return Fault(
                 code="placeholder",
                 message=f"{value} is a placeholder, not a value",
@@ -38,7 +38,7 @@ _PLACEHOLDER = re.compile(
     r"(?:service|unit|pid|path|file|app|host)|\A(?:PID|SERVICE_NAME|UNIT_NAME|SERVICE|FILENAME)\Z"
     r"|\A/path/to/|\bCHANGE_?ME\b|\AXXX+\Z"
 )
-_TEMPLATES = frozenset({"go-template", "dpkg-format"})  # fields in braces are what these are for
+_TEMPLATES = ("go-template", "dpkg-format")
 _SOURCE = re.compile(r"([a-z][a-z-]*)(?:\((.*)\))?\Z")
 _MAKERS: dict[str, Maker] = {**values.MAKERS, **path_types.MAKERS, **evidence_types.MAKERS}
 

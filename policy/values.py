@@ -110,18 +110,30 @@ def _text(_parameters: str) -> tuple[str, Check]:
 
 
 _TEMPLATE = re.compile(
-    r"(?:table )?(?:[A-Za-z0-9 _.,:;=/|\\\[\]()'\"-]"
-    r"|\{\{ ?(?:json |end|range (?:\$\w{1,20}, ?\$\w{1,20} ?:= ?)?|index |if |len |\(index |)"
-    r"(?:[$.][\w.$]{0,80}(?: [0-9]{1,3}\)?[\w.]{0,40})?)? ?\}\})*\Z"
+    r"(?:table )?(?:[A-Za-z0-9 _.,:;=/|\\\[\]()'\"%>-]"
+    r"|\{\{-? ?(?:json |end|else|range ?(?:\$\w{1,20}(?:, ?\$\w{1,20})? ?:= ?)?"
+    r"|index |if |len |\(index |)"
+    r"(?:[$.][\w.$]{0,80}(?: [0-9]{1,3}\)?[\w.]{0,40})?)? ?-?\}\})*\Z"
 )
+_ACTION = re.compile(r"\{\{(.*?)\}\}")
+_FIELD = re.compile(r"\$?\w*(?:\.[\w.$]*)|\$\w*")
 
 
-def _template(_parameters: str) -> tuple[str, Check]:
+def _template(parameters: str) -> tuple[str, Check]:
+    """`go-template`: any fields; `go-template(A|B.C)`: these and what is below them."""
+    fields = tuple(parameters.split("|")) if parameters else ()
     expected = "an output template that only names fields, such as '{{.Names}}'"
+    expected += f"; fields: {', '.join(fields)}" if fields else ""
 
     def check(value: str, _facts: Facts, _guard: Guard) -> Fault | None:
         good = len(value) <= 400 and _TEMPLATE.match(value) and value[:1] != "-"  # noqa: PLR2004
-        return None if good else not_expected(value, expected)
+        if not good or (fields and not _ACTION.search(value)):  # `json` prints everything
+            return not_expected(value, expected)
+        for field in _fields(value) if fields else ():
+            known = any(field == name or field.startswith(name + ".") for name in fields)
+            if not known or "$" in field:
+                return not_expected(field or "the whole object", expected)
+        return None
 
     return expected, check
 
@@ -140,6 +152,17 @@ def _dpkg_format(_parameters: str) -> tuple[str, Check]:
         return None if good else not_expected(value, expected)
 
     return expected, check
+
+
+def _fields(template: str) -> list[str]:
+    """What a template prints or walks: `.A.B` and `$x.A.B` are A.B; `.` and `$` are everything."""
+    found = []
+    for action in _ACTION.findall(template):
+        for word in _FIELD.findall(action.replace("range.", "range .")):
+            variable, _, field = word.partition(".")
+            if field or not variable.strip("$"):  # a bare `$x` is an element of a known field
+                found.append(field)
+    return found
 
 
 def _time(_parameters: str) -> tuple[str, Check]:

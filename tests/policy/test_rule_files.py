@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policy.bundle import bundle_or_refusal, check_examples, parse_bundle, read_folder
@@ -107,6 +107,11 @@ BROKEN = {
         3,
         "names",
     ),
+    "a server with what it cannot have": (
+        PLACES + COMMAND + 'operands = ["server(x)"]\n',
+        3,
+        "write server",
+    ),
     "an optional operand before another": (
         PLACES + COMMAND + 'operands = ["text?", "text"]\n',
         3,
@@ -161,6 +166,7 @@ def test_any_bytes_make_a_policy_or_a_policy_error(data: bytes) -> None:
     assert bundle_or_refusal({"a.toml": data}).refusal
 
 
+@settings(deadline=None, max_examples=40)  # each reads and checks every rule file
 @given(st.integers(min_value=0, max_value=10**6), st.sampled_from([b"", b"x", b'"', b"\n[", b"\0"]))
 def test_a_damaged_shipped_file_never_becomes_more_than_a_policy_error(
     at: int, piece: bytes
@@ -245,7 +251,29 @@ def test_a_forbidden_name_stays_blocked_even_with_a_rule() -> None:
             ["http://db1/health", "https://10.0.0.7:8443/health", "http://[::1]:80/health"],
             ["http://db2/health", "http://db1@db2/health", "http://db1/", "http://[db1/health", ""],
         ),
+        ("server", ["db1", "localhost", "::1"], ["db2", "db1:9092", "", "db1,localhost"]),
+        (
+            "server(port)",
+            ["db1:9092", "localhost:1,db1:2"],
+            ["db1", "evil:9092", "db1:", "db1:9092,", "db1:9092,evil:1", "a@db1:1"],
+        ),
         ("mount", ["/var"], ["/var/", "/srv"]),
+        ("go-template", ["{{.Names}}", "{{json .}}", "x"], ["{{exec .}}", "{{.A | f}}", "-{{.A}}"]),
+        (
+            "go-template(Name|State)",
+            [
+                "{{.Name}}: {{.State.Pid}}",
+                "{{json .State}}",
+                "{{range $k, $v := .State}}{{$k}}{{end}}",
+                "{{range.State}}{{.Name}}{{end}}",
+            ],
+            [
+                *("{{.}}", "{{json .}}", "{{json $}}", "json", "Name", "", "{{.Names}}"),
+                *("{{.Config.Env}}", "{{.State}}{{json .Config}}", "{{.State$}}", "{{.State.$.X}}"),
+                *("{{range $k, $v := .}}{{$v}}{{end}}", "{{range .State}}{{$.Config.Env}}{{end}}"),
+                *("{{index .Config 0}}", "{{(index .State 0).Env}}", "{{end.Config}}"),
+            ],
+        ),
         ("address", ["10.0.0.1", "fe80::1"], ["add", "del", "dead", "localhost", ""]),
         ("pid-in-evidence", ["4242"], ["1", "812", "7", "-1", "04242", "+4242", "4242 ", "0"]),
         ("unit-in-evidence", ["nginx", "backup.timer"], ["mysql", "backup", "x.target"]),
@@ -274,6 +302,23 @@ def test_an_argument_type_takes_these_and_not_those(
         assert fault.code
         assert fault.message
     assert kind.expected
+
+
+def test_pflag_takes_the_word_after_an_early_unknown_option_as_its_value() -> None:
+    rule = COMMAND + 'style = "subcommand"\nflags = ["-D"]\noptions = { "-n" = "int" }\n'
+    rule += 'bundled = true\n[[command.form]]\nnames = ["get", "y get"]\n'
+    rule += 'flags = ["-A"]\noperands = ["text?"]\n'
+    bundle = parse_bundle({"a.toml": (PLACES + rule).encode()})
+    for text, ruling in {
+        "x get -A delete": Ruling.ALLOW,  # an operand
+        "x -D -n 5 get -A": Ruling.ALLOW,
+        "x -n 5 y get z": Ruling.ALLOW,
+        "x -A get delete": Ruling.BLOCK,  # x reads: -A=get, subcommand delete
+        "x y -A get delete": Ruling.BLOCK,
+        "x -DA get delete": Ruling.BLOCK,
+    }.items():
+        verdict = judge(text, bundle=bundle, facts=EXAMPLE_FACTS, second=EchoReader())
+        assert verdict.ruling is ruling, text
 
 
 def test_no_type_for_a_name_takes_the_verb_of_another_subcommand(bundle: Bundle) -> None:
