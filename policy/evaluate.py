@@ -239,18 +239,21 @@ def _by_rule(
         return None, _reason(
             command, text, 0, Ruling.BLOCK, "program-path", rule.rule, message, hint
         )
-    misfits: list[tuple[tuple[int, int], Form, Misfit]] = []
+    misfits: list[tuple[Form, Misfit]] = []
     ruling = rule.otherwise
-    for form in rule.forms:
+    for form in _candidates(rule, command.argv):
         try:
             match_form(command.argv, rule, form, context)
         except Misfit as misfit:
             if misfit.code in _AT_STAKE:
                 ruling = Ruling.BLOCK
-            misfits.append((_closeness(command.argv, form, misfit), form, misfit))
+            misfits.append((form, misfit))
         else:
             return form, _conditions(command, text, form, context)
-    _, form, closest = max(misfits, key=lambda entry: entry[0])
+    if len(misfits) > 1:
+        form, closest = max(misfits, key=lambda entry: _closeness(command.argv, *entry))
+    else:
+        ((form, closest),) = misfits
     hint = closest.hint or ("" if closest.code in _SAYS_ENOUGH else form.hint or rule.hint)
     return None, _reason(
         command,
@@ -263,6 +266,18 @@ def _by_rule(
         hint,
         closest.expected,
     )
+
+
+def _candidates(rule: CommandRule, argv: tuple[str, ...]) -> tuple[Form, ...]:
+    """The forms whose subcommand is among the words; none of the others could fit.
+
+    When there is none, one of the others says so.
+    """
+    if rule.style != "subcommand":
+        return rule.forms
+    named = tuple(form for form in rule.forms if not form.heads.isdisjoint(argv))
+    bare = tuple(form for form in rule.forms if not form.heads)
+    return named + bare if named else tuple(form for form in rule.forms if form.heads)[:1] + bare
 
 
 def _closeness(argv: tuple[str, ...], form: Form, misfit: Misfit) -> tuple[int, int]:

@@ -5,10 +5,10 @@ worse of both. So there is nothing one could write that makes a verdict better.
 """
 
 import re
-import tomllib
 from typing import Any
 
 import msgspec
+import tomli
 
 from policy.errors import PolicyError
 from policy.rules import Bundle, CommandRule, ForbidRule, Form, Overlay
@@ -71,8 +71,8 @@ def _decode(file: str, data: bytes) -> str:
 
 def _convert(file: str, text: str) -> _File:
     try:
-        table: dict[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        table: dict[str, Any] = tomli.loads(text)
+    except tomli.TOMLDecodeError as error:
         found = _LINE_IN_ERROR.search(str(error))
         line = int(found[1]) if found else len(text.splitlines())
         raise PolicyError(f"not TOML: {error}", file=file, line=line) from error

@@ -29,6 +29,7 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
 
     rule: str  # "20-disk.toml:14"
     names: tuple[tuple[str, ...], ...]  # subcommand words, each spelling; empty for other styles
+    heads: frozenset[str]  # one of these words must be there; empty when none need be
     flags: frozenset[str]
     options: Mapping[str, ArgumentType]
     operands: tuple[Operand, ...]

@@ -5,16 +5,16 @@ type or an impossible combination is a `PolicyError` with the line of the rule i
 """
 
 import re
-import tomllib
 from typing import Annotated, Any, Literal
 
 import msgspec
+import tomli
 
 from policy.errors import PolicyError
 from policy.lines import Lines
 from policy.places import Guard, Places, check_pattern
 from policy.rules import CommandRule, ForbidRule, Form, Operand, Style
-from policy.types import Types
+from policy.types import ArgumentType, Types
 from policy.verdict import Effect, Ruling
 
 _LINE_IN_ERROR = re.compile(r"\(at line (\d+)")
@@ -151,8 +151,8 @@ def _decode(file: str, data: bytes) -> str:
 
 def _convert(file: str, text: str, lines: Lines) -> FileSpec:
     try:
-        tables: dict[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        tables: dict[str, Any] = tomli.loads(text)
+    except tomli.TOMLDecodeError as error:
         found = _LINE_IN_ERROR.search(str(error))
         line = int(found[1]) if found else len(text.splitlines())
         raise PolicyError(f"not TOML: {error}", file=file, line=line) from error
@@ -179,13 +179,14 @@ def _command(
     try:
         _check_command(spec)
         otherwise = _otherwise(spec)
+        shared = _Shared(flags=frozenset(spec.flags), options=_typed(spec, types))
     except ValueError as error:
         raise PolicyError(f"{spec.name}: {error}", file=file, line=line) from error
     pairs = list(zip(spec.form, form_lines, strict=True)) or [(FormSpec(), line)]
     forms = []
     for form, at in pairs:
         try:
-            forms.append(_form(spec, form, f"{file}:{at}", types))
+            forms.append(_form(spec, form, f"{file}:{at}", types, shared))
         except ValueError as error:
             raise PolicyError(f"{spec.name}: {error}", file=file, line=at) from error
     return CommandRule(
@@ -257,15 +258,27 @@ def _check_shadow(form: FormSpec, names: list[str]) -> None:
             raise ValueError(f"{name!r} takes operands, so {longer[0]!r} could be read as one")
 
 
-def _form(command: CommandSpec, form: FormSpec, rule: str, types: Types) -> Form:
+class _Shared(msgspec.Struct, frozen=True, kw_only=True):
+    """What a command says for all its forms, compiled once."""
+
+    flags: frozenset[str]
+    options: dict[str, ArgumentType]
+
+
+def _typed(spec: FormSpec, types: Types) -> dict[str, ArgumentType]:
+    return {name: types.compiled(source) for name, source in spec.options.items()}
+
+
+def _form(command: CommandSpec, form: FormSpec, rule: str, types: Types, shared: _Shared) -> Form:
     """One form joined with what its command says for all of them."""
-    options = {**command.options, **form.options}
+    names = tuple(tuple(name.split()) for name in form.names)
     effect = form.effect if form is not _only(command, form) else command.effect
     return Form(
         rule=rule,
-        names=tuple(tuple(name.split()) for name in form.names),
-        flags=frozenset(command.flags + form.flags),
-        options={name: types.compiled(source) for name, source in options.items()},
+        names=names,
+        heads=frozenset(name[0] for name in names) if all(names) else frozenset(),
+        flags=shared.flags.union(form.flags) if form.flags else shared.flags,
+        options={**shared.options, **_typed(form, types)} if form.options else shared.options,
         operands=_operands(form.operands or command.operands, types),
         require=tuple(tuple(entry.split("|")) for entry in command.require + form.require),
         first=frozenset(command.first + form.first),
