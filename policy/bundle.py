@@ -4,6 +4,7 @@
 the command line.
 """
 
+import functools
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,8 +40,12 @@ def bundle_or_refusal(files: Mapping[str, bytes]) -> Bundle:
         return Bundle.refuse_all(f"the policy is broken: {error}", rule=rule)
 
 
-def parse_bundle(files: Mapping[str, bytes]) -> Bundle:
-    """The policy of these files; raises `PolicyError` for the first thing that is wrong."""
+def parse_bundle(files: Mapping[str, bytes], *, examples: bool = True) -> Bundle:
+    """The policy of these files; raises `PolicyError` for the first thing that is wrong.
+
+    `examples=False` leaves them out: for a signed policy whose examples this very engine checked
+    when it was signed (`policy.signed`).
+    """
     if not files:
         raise PolicyError("there are no rule files", file="rules", line=0)
     commands: dict[str, CommandRule] = {}
@@ -67,8 +72,18 @@ def parse_bundle(files: Mapping[str, bytes]) -> Bundle:
         types=types,
         guard=Guard(places),
     )
-    check_examples(bundle)
+    if examples:
+        check_examples(bundle)
     return bundle
+
+
+@functools.cache
+def engine_digest() -> str:
+    """SHA-256 over the sources of this room: which engine it is that finds the examples to hold."""
+    here = Path(__file__).parent
+    return files_digest(
+        {str(file.relative_to(here)): file.read_bytes() for file in here.rglob("*.py")}
+    )
 
 
 def files_digest(files: Mapping[str, bytes]) -> str:

@@ -157,9 +157,11 @@ class _Scanner:
         while True:
             self.skip_spaces()
             start = self.at
-            if start == len(self.text) or _JOIN.match(self.text, start):
+            first = self.text[start : start + 1]
+            if not first or (first in "|&;" and _JOIN.match(self.text, start)):
                 break
-            if found := _REDIRECT.match(self.text, start):
+            # What a redirection can begin with; nearly every word is spared the expression.
+            if first in "<>&012" and (found := _REDIRECT.match(self.text, start)):
                 self.at = found.end()
                 _redirect(streams, found.lastgroup)
                 if not words:
@@ -177,8 +179,9 @@ class _Scanner:
         return Command(**command)  # type: ignore[arg-type]  # `_redirect` writes only these streams
 
     def skip_spaces(self) -> None:
-        found = _SPACES.match(self.text, self.at)
-        self.at = found.end() if found else self.at
+        if self.text[self.at : self.at + 1] == " ":
+            found = _SPACES.match(self.text, self.at)
+            self.at = found.end() if found else self.at
 
     def word(self) -> str:
         if found := _PLAIN.match(self.text, self.at):

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from appliance import canonical
 from appliance.envelope import key_id, open_sealed, seal
 from appliance.errors import CanonicalError, EnvelopeError
-from policy.bundle import files_digest, parse_bundle
+from policy.bundle import engine_digest, files_digest, parse_bundle
 from policy.errors import PolicyError
 
 POLICY_TYPE = "application/vnd.sentinel.policy+json;v=1"
@@ -33,6 +33,7 @@ class SignedPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     sequence: int
     key_id: str  # who signed it
+    checked: bool  # this very engine checked the examples before it was signed
     files: Mapping[str, bytes]
 
     @property
@@ -47,6 +48,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class _Payload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    engine: str  # which engine found all examples to hold; another one checks them again
     files: Annotated[tuple[_File, ...], msgspec.Meta(min_length=1, max_length=200)]
     sequence: Annotated[int, msgspec.Meta(ge=1, le=MAX_SEQUENCE)]
 
@@ -60,6 +62,7 @@ def sign(files: Mapping[str, bytes], *, sequence: int, key: Ed25519PrivateKey) -
     try:
         payload = msgspec.convert(
             {
+                "engine": engine_digest(),
                 "sequence": sequence,
                 "files": [{"name": name, "text": files[name].decode()} for name in sorted(files)],
             },
@@ -94,6 +97,7 @@ def open_signed(
     found = SignedPolicy(
         sequence=read.sequence,
         key_id=key_id(key),
+        checked=read.engine == engine_digest(),
         files={file.name: file.text.encode() for file in read.files},
     )
     _demand_newer(found.in_force, before, name)  # 3, 4

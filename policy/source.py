@@ -44,13 +44,14 @@ def load(source: Source, before: InForce | None = None) -> Loaded:
 
 def demand(source: Source, before: InForce | None = None) -> Loaded:
     """The policy of these settings; raises `PolicyError` with the file and line that is wrong."""
-    in_force, key = None, None
+    in_force, key, checked = None, None, False
     if source.key is None:
         files: Mapping[str, bytes] = read_folder(source.policy or SHIPPED_RULES)
     else:
         signed = _signed(source.policy, source.key, before)
         files, in_force, key = signed.files, signed.in_force, signed.key_id
-    bundle = parse_bundle(files)
+        checked = signed.checked
+    bundle = parse_bundle(files, examples=not checked)
     if source.overlay:
         bundle = tightened(bundle, source.overlay.name, _read(source.overlay))
     return Loaded(bundle=bundle, in_force=in_force, key_id=key)

@@ -231,8 +231,9 @@ def _check_command(spec: CommandSpec) -> None:
         raise ValueError('names are for the forms of style = "subcommand", and each needs one')
     if len(names) != len(set(names)):
         raise ValueError("two forms have the same name")
+    longer = _beginnings(names)
     for form in spec.form:
-        _check_shadow(form, names)
+        _check_shadow(form, longer)
 
 
 def _check_style(spec: CommandSpec) -> None:
@@ -240,9 +241,9 @@ def _check_style(spec: CommandSpec) -> None:
         raise ValueError('bsd letters belong to style = "ps"')
     if spec.bundled and spec.style != "subcommand":
         raise ValueError('bundled belongs to style = "subcommand"; gnu and ps always bundle')
-    for door in spec.doors:
-        if any(door in {*part.flags, *part.options} for part in (spec, *spec.form)):
-            raise ValueError(f"{door} is a door and an option at once")
+    for part in (spec, *spec.form):
+        if both := spec.doors.keys() & {*part.flags, *part.options}:
+            raise ValueError(f"{min(both)} is a door and an option at once")
 
 
 def all_named(spec: CommandSpec) -> bool:
@@ -250,12 +251,17 @@ def all_named(spec: CommandSpec) -> bool:
     return all(form.names for form in spec.form)
 
 
-def _check_shadow(form: FormSpec, names: list[str]) -> None:
+def _beginnings(names: list[str]) -> dict[str, str]:
+    """What a longer subcommand begins with: `ip addr` of `ip addr show`."""
+    split = [(name, name.split()) for name in names]
+    return {" ".join(words[:end]): name for name, words in split for end in range(1, len(words))}
+
+
+def _check_shadow(form: FormSpec, longer: dict[str, str]) -> None:
     """An operand may not stand where another subcommand could: `ip addr` + `add` is no operand."""
-    for name in form.names:
-        longer = [other for other in names if other.startswith(name + " ")]
-        if longer and form.operands:
-            raise ValueError(f"{name!r} takes operands, so {longer[0]!r} could be read as one")
+    for name in form.names if form.operands else ():
+        if other := longer.get(name):
+            raise ValueError(f"{name!r} takes operands, so {other!r} could be read as one")
 
 
 class _Shared(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from appliance import canonical, envelope
-from policy.bundle import files_digest, parse_bundle, read_folder
+from policy.bundle import engine_digest, files_digest, parse_bundle, read_folder
 from policy.errors import PolicyError
 from policy.evaluate import EchoReader, judge
 from policy.facts import EXAMPLE_FACTS
@@ -75,7 +76,7 @@ def test_what_is_not_a_signed_policy_is_refused() -> None:
 def test_a_signed_policy_has_one_form(names: list[str], sequence: int) -> None:
     files = [{"name": name, "text": ""} for name in names]
     try:
-        payload = canonical.encode({"files": files, "sequence": sequence})
+        payload = canonical.encode({"engine": "x", "files": files, "sequence": sequence})
     except Exception:  # noqa: BLE001  # a number without canonical form cannot even be written
         return
     refusal(envelope.seal(payload, payload_type=POLICY_TYPE, key=KEY))
@@ -99,6 +100,23 @@ def test_broken_rules_are_not_signed() -> None:
     ):
         with pytest.raises(PolicyError):
             sign(files, sequence=1, key=KEY)
+
+
+def test_another_engine_checks_the_examples_again(tmp_path: Path) -> None:
+    wrong = RULES.replace(b'allow = ["x"]', b'allow = ["x -a"]').decode()
+    for engine in (engine_digest(), "another"):
+        payload = {
+            "engine": engine,
+            "files": [{"name": "10-x.toml", "text": wrong}],
+            "sequence": 1,
+        }
+        data = envelope.seal(canonical.encode(payload), payload_type=POLICY_TYPE, key=KEY)
+        (tmp_path / "site.policy").write_bytes(data)
+        (tmp_path / "key.pub").write_bytes(
+            PUBLIC.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        )
+        source = Source(policy=tmp_path / "site.policy", key=tmp_path / "key.pub")
+        assert bool(load(source).bundle.refusal) is (engine == "another")
 
 
 @pytest.fixture
