@@ -21,8 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(argv)
     journal.start(f"sentinel-hub-{asked.command}", verbose=asked.verbose)
     try:
-        if asked.command == "migrate":
-            return _migrate(asked.dsn)
+        if asked.command in _WITH_DATABASE:
+            return _WITH_DATABASE[asked.command](asked.dsn)
         return _COMMANDS[asked.command](asked.config, asked.check_config)
     except SentinelError as error:
         print(f"sentinel-hub {asked.command}: {error}", file=sys.stderr)
@@ -43,9 +43,13 @@ def _parser() -> argparse.ArgumentParser:
             "--check-config", action="store_true", help="read the settings, say if they are right"
         )
         daemon.add_argument("--verbose", action="store_true", help="log every step")
-    migrate = commands.add_parser("migrate", help="bring the database to this version's schema")
-    migrate.add_argument("--dsn", required=True, help="PostgreSQL connection string")
-    migrate.add_argument("--verbose", action="store_true", help="log every step")
+    for name, what in (
+        ("migrate", "bring the database to this version's schema"),
+        ("commands", "print every command that was judged, for `sentinel-policy replay`"),
+    ):
+        command = commands.add_parser(name, help=what, description=what)
+        command.add_argument("--dsn", required=True, help="PostgreSQL connection string")
+        command.add_argument("--verbose", action="store_true", help="log every step")
     return parser
 
 
@@ -106,6 +110,16 @@ def _migrate(dsn: str) -> int:
     return 0
 
 
+def _commands(dsn: str) -> int:
+    from hub.persist.database import Database
+    from hub.recorded import lines
+
+    with Database(dsn, size=1) as db:
+        for line in lines(db):
+            sys.stdout.buffer.write(line)
+    return 0
+
+
 def _fine(config: Path) -> int:
     print(f"{config}: the settings are right")
     return 0
@@ -117,6 +131,7 @@ _COMMANDS: dict[str, Callable[[Path, bool], int]] = {
     "notary": _notary,
     "console": _console,
 }
+_WITH_DATABASE: dict[str, Callable[[str], int]] = {"migrate": _migrate, "commands": _commands}
 
 if __name__ == "__main__":
     sys.exit(main())

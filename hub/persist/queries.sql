@@ -298,3 +298,11 @@ INSERT INTO policy_in_force (digest, sequence, since)
 VALUES (%(digest)s, %(sequence)s, %(now)s)
 ON CONFLICT (single) DO UPDATE
 SET digest = excluded.digest, sequence = excluded.sequence, since = excluded.since;
+
+-- judged_after --
+-- Judged plans with the finding they answered, oldest first, a page at a time
+SELECT judgement.plan_id, judgement.judged_at, judgement.shown, incident.finding
+FROM judgement JOIN incident USING (incident_id)
+WHERE (judgement.judged_at, judgement.plan_id) > (%(judged_at)s, %(plan_id)s)
+ORDER BY judgement.judged_at, judgement.plan_id
+LIMIT %(limit)s;
