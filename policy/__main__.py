@@ -89,6 +89,10 @@ def _add_authors(actions: _Actions) -> None:
         action = actions.add_parser(name, help=text)
         add_policy(action)
         action.set_defaults(run=run, broken_is_no=True)
+        if name == "mutate":
+            action.add_argument(
+                "--suggest", action="store_true", help="propose a deny example for each such line"
+            )
         if name == "coverage":
             action.add_argument("--all", action="store_true", help="also what is covered entirely")
             action.add_argument(

@@ -240,13 +240,10 @@ def _by_rule(
             command, text, 0, Ruling.BLOCK, "program-path", rule.rule, message, hint
         )
     misfits: list[tuple[Form, Misfit]] = []
-    ruling = rule.otherwise
     for form in _candidates(rule, command.argv):
         try:
             match_form(command.argv, rule, form, context)
         except Misfit as misfit:
-            if misfit.code in _AT_STAKE:
-                ruling = Ruling.BLOCK
             misfits.append((form, misfit))
         else:
             return form, _conditions(command, text, form, context)
@@ -254,6 +251,10 @@ def _by_rule(
         form, closest = max(misfits, key=lambda entry: _closeness(command.argv, *entry))
     else:
         ((form, closest),) = misfits
+    if any(misfit.code in _AT_STAKE for _, misfit in misfits):
+        ruling = Ruling.BLOCK
+    else:
+        ruling = Ruling.REVIEW if _only_looks(form, closest) else rule.otherwise
     hint = closest.hint or ("" if closest.code in _SAYS_ENOUGH else form.hint or rule.hint)
     return None, _reason(
         command,
@@ -266,6 +267,11 @@ def _by_rule(
         hint,
         closest.expected,
     )
+
+
+def _only_looks(form: Form, misfit: Misfit) -> bool:
+    """A call that only reads and lacks a word is for a person, whatever else the program can do."""
+    return form.effect is Effect.READ and misfit.code.startswith("missing:")
 
 
 def _candidates(rule: CommandRule, argv: tuple[str, ...]) -> tuple[Form, ...]:

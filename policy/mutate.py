@@ -26,6 +26,8 @@ class Mutant(msgspec.Struct, frozen=True, kw_only=True):
     rule: str
     loosened: str
     noticed: bool
+    loose: CommandRule  # the rule with the line loosened
+    forms: tuple[Form, ...]  # those it is about, as they were
 
 
 class _AnyFlag(frozenset[str]):
@@ -53,12 +55,14 @@ class _AnyFlag(frozenset[str]):
 def mutants(bundle: Bundle) -> Iterator[Mutant]:
     """Every line of every rule, loosened alone."""
     for command in bundle.commands.values():
-        for what, rule, loose in _loosened(command):
+        for what, rule, loose, forms in _loosened(command):
             yield Mutant(
                 name=command.name,
                 rule=rule,
                 loosened=what,
                 noticed=_noticed(bundle, loose),
+                loose=loose,
+                forms=forms,
             )
 
 
@@ -71,18 +75,22 @@ def _noticed(bundle: Bundle, loose: CommandRule) -> bool:
     return False
 
 
-def _loosened(command: CommandRule) -> Iterator[tuple[str, str, CommandRule]]:
+def _loosened(
+    command: CommandRule,
+) -> Iterator[tuple[str, str, CommandRule, tuple[Form, ...]]]:
     """Each line that can be loosened: the command's own for all forms, a form's own for itself."""
     if command.doors:
-        yield "doors", command.rule, msgspec.structs.replace(command, doors={})
+        loose = msgspec.structs.replace(command, doors={})
+        yield "doors", command.rule, loose, command.forms
     for key, loosen in _LOOSENINGS.items():
         if _can(key, command.own) or (key == "operands" and len(command.forms) == 1):
             forms = tuple(loosen(form) for form in command.forms)
-            yield key, command.rule, msgspec.structs.replace(command, forms=forms)
+            loose = msgspec.structs.replace(command, forms=forms)
+            yield key, command.rule, loose, command.forms
         for index, form in enumerate(command.forms):
             if _can(key, form.own):
                 forms = (*command.forms[:index], loosen(form), *command.forms[index + 1 :])
-                yield key, form.rule, msgspec.structs.replace(command, forms=forms)
+                yield key, form.rule, msgspec.structs.replace(command, forms=forms), (form,)
 
 
 def _can(key: str, own: frozenset[str]) -> bool:

@@ -1,6 +1,7 @@
 """`test`, `lint`, `coverage`, `mutate`: for whoever writes rules."""
 
 import argparse
+import json
 
 from policy.bundle import check_examples
 from policy.cli.common import NO, YES, policy_or_error
@@ -8,6 +9,7 @@ from policy.coverage import coverage
 from policy.facts import EXAMPLE_FACTS
 from policy.lint import advice
 from policy.mutate import mutants
+from policy.suggest import suggestion
 
 
 def run_test(options: argparse.Namespace) -> int:
@@ -43,9 +45,12 @@ def run_coverage(options: argparse.Namespace) -> int:
 
 def run_mutate(options: argparse.Namespace) -> int:
     """Loosen each line alone; 1 when a loosened line goes unnoticed."""
-    found = list(mutants(policy_or_error(options)))
+    bundle = policy_or_error(options)
+    found = list(mutants(bundle))
     unnoticed = [mutant for mutant in found if not mutant.noticed]
     for mutant in unnoticed:
         print(f"{mutant.rule}: {mutant.name}: no example notices that {mutant.loosened} got looser")
+        if options.suggest and (found_one := suggestion(bundle, mutant)):
+            print(f"    deny {json.dumps(found_one)}")
     print(f"{len(found) - len(unnoticed)} of {len(found)} loosened lines are noticed")
     return NO if unnoticed else YES

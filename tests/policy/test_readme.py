@@ -46,7 +46,10 @@ def test_a_command_of_the_readme_does_what_it_says(
     assert capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("kind", "ruling"), [("allow", Ruling.ALLOW), ("block", Ruling.BLOCK)])
+@pytest.mark.parametrize(
+    ("kind", "ruling"),
+    [("allow", Ruling.ALLOW), ("review", Ruling.REVIEW), ("block", Ruling.BLOCK)],
+)
 def test_the_examples_get_the_verdict_they_stand_under(
     kind: str, ruling: Ruling, ask: Callable[..., Verdict]
 ) -> None:
