@@ -11,6 +11,7 @@ from policy.__main__ import main
 from policy.bundle import parse_bundle
 from policy.coverage import coverage
 from policy.mutate import mutants
+from policy.suggest import suggestion
 
 PLACES = '[places]\nsecret = ["/root"]\n'
 COMMAND = """
@@ -55,12 +56,22 @@ def test_a_line_that_can_be_loosened_unnoticed_is_named() -> None:
     assert all(mutant.noticed for mutant in mutants(parse_bundle(policy(GUARDED))))
 
 
+def test_a_suggested_example_makes_the_line_noticed() -> None:
+    bundle = parse_bundle(policy(""))
+    found = [suggestion(bundle, mutant) for mutant in mutants(bundle)]
+    assert all(found)
+    deny = f"deny = {json.dumps(found)}\n"
+    assert all(mutant.noticed for mutant in mutants(parse_bundle(policy(deny))))
+
+
 def test_the_commands_say_so_and_exit_with_1(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rules = folder(tmp_path / "rules", PLACES + COMMAND + ALLOW)
     assert main(["mutate", "--policy", str(rules)]) == 1
     assert "10-x.toml:4: x: no example notices that require got looser" in capsys.readouterr().out
+    assert main(["mutate", "--policy", str(rules), "--suggest"]) == 1
+    assert '    deny ["x -a", "missing:-n"]' in capsys.readouterr().out
     assert main(["coverage", "--policy", str(rules)]) == 0
     assert main(["coverage", "--policy", str(rules), "--min", "90"]) == 1
     assert "x                -b" in capsys.readouterr().out
