@@ -101,6 +101,9 @@ def _add_authors(actions: _Actions) -> None:
 
 
 def _add_life(actions: _Actions) -> None:
+    key = actions.add_parser("key", help="make a key that signs policies")
+    key.add_argument("file", type=Path, metavar="FILE", help="the private key; FILE.pub beside it")
+    key.set_defaults(run=life.run_key)
     sign = actions.add_parser("sign", help="make a signed policy file of a folder of rules")
     sign.add_argument("rules", type=Path, metavar="DIR", help="folder of rule files")
     sign.add_argument("--private-key", type=Path, required=True, metavar="PEM",

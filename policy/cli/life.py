@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from appliance.envelope import load_key, load_public_key
+from appliance.envelope import load_key, load_public_key, make_key
 from appliance.errors import SettingsError
 from policy.bundle import parse_bundle, read_folder
 from policy.cli.common import NO, YES, policy_at, reader
@@ -17,6 +17,16 @@ from policy.rules import Bundle
 from policy.signed import InForce, open_signed, sign
 
 _SHOWN_EVERY = 500  # commands between two lines of progress
+
+
+def run_key(options: argparse.Namespace) -> int:
+    """A new key for signing policies: FILE (mode 0600), and its public half beside it."""
+    try:
+        make_key(options.file)
+    except OSError as error:
+        raise SettingsError(f"{options.file}: cannot write: {error.strerror}") from error
+    print(f"{options.file}: keep it offline; nodes and hub get {options.file.with_suffix('.pub')}")
+    return YES
 
 
 def run_sign(options: argparse.Namespace) -> int:

@@ -9,9 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from policy import constructs
 from policy.__main__ import main
 from policy.bundle import parse_bundle
+from policy.errors import SyntaxRefusedError
 from policy.facts import decode_facts
+from policy.overlay import tightened
+from policy.reader import read
 from policy.rules import Bundle
 from policy.specs import CommandSpec, FormSpec
 from policy.verdict import Ruling, Verdict
@@ -44,6 +48,57 @@ def test_a_command_of_the_readme_does_what_it_says(
     expected = next((status for start, status in STATUS.items() if start in line), 0)
     assert main(words[1:]) == expected
     assert capsys.readouterr().out
+
+
+def test_the_explanation_of_the_readme_is_the_real_one(capsys: pytest.CaptureFixture[str]) -> None:
+    (drawn,) = fenced("text")
+    command, _, text = drawn.partition("\n")
+    main(shlex.split(command)[2:])
+    assert without_numbers(text) == without_numbers(capsys.readouterr().out)
+
+
+def without_numbers(text: str) -> str:
+    """Lines of rule files and the policy's digest change with every rule."""
+    return re.sub(r":[0-9]+$|policy [0-9a-f]{16}", "", text, flags=re.MULTILINE).strip()
+
+
+def test_every_construct_is_shown_and_refused_by_its_name() -> None:
+    shown = [line.split(maxsplit=1) for line in lines("refused")]
+    for construct, example in shown:
+        text = example.translate({ord("␤"): "\n", ord("␉"): "\t", ord("␠"): " "})
+        with pytest.raises(SyntaxRefusedError) as refused:
+            read(text)
+        assert refused.value.construct == construct, example
+    limits = {"too-long", "too-many-commands", "too-many-words"}
+    assert {construct for construct, _ in shown} | limits == set(constructs.WORDS)
+
+
+def test_what_to_write_instead_is_in_the_language(ask: Callable[..., Verdict]) -> None:
+    for line in lines("rewrite"):
+        before, after = (part.strip() for part in line.split("=>"))
+        assert ask(before).reasons[0].code.startswith("syntax:"), before
+        read(after)
+
+
+def test_the_life_of_a_policy_is_as_the_readme_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rules = fenced("toml")[0]
+    for name, text in (("rules.d", rules), ("rules.new", rules.replace("1..5000", "1..50000"))):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "10-site.toml").write_text(text)
+    overlay = fenced("overlay")[0]
+    (tmp_path / "overlay.toml").write_text(overlay[overlay.index("[[narrow]]") :])
+    (tmp_path / "commands.jsonl").write_text('{"cmd": "journalctl --no-pager -n 9000"}\n')
+    monkeypatch.chdir(tmp_path)
+    for line in lines("life"):
+        command, _, status = line.partition("#")
+        assert main(shlex.split(command)[2:]) == int(status or 0), line
+    assert capsys.readouterr().out
+
+
+def test_the_overlay_of_the_readme_fits_the_shipped_rules(bundle: Bundle) -> None:
+    assert tightened(bundle, "overlay.toml", fenced("overlay")[0].encode()).overlay
 
 
 @pytest.mark.parametrize("ruling", list(Ruling))
