@@ -14,9 +14,9 @@ from hub.persist.incidents import Incident
 from policy.bundle import Bundle
 from policy.evaluate import SecondReader, judge
 from policy.evidence import facts_of
-from policy.explain import explain
+from policy.explain import MOST_INSIDE, MOST_OF_ONE, explain, found
 from policy.facts import Facts
-from policy.verdict import Ruling, Verdict
+from policy.verdict import JudgedCommand, Ruling, Verdict, plain_reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,18 +114,30 @@ def _panel(verdict: Verdict, gate: Gate) -> dict[str, Any]:
         "why": verdict.reasons[0].message,
         "effect": verdict.effect,
         "explain": explain(verdict, hidden=hidden),
-        "argv": [list(argv) for argv in verdict.program.argvs] if verdict.program else [],
-        "reasons": [
-            {
-                "code": reason.code,
-                "ruling": reason.ruling.word,
-                "rule": reason.rule,
-                "span": list(reason.span),
-                "token": reason.token,
-                "expected": reason.expected,
-                "message": reason.message,
-                "hint": reason.hint,
-            }
-            for reason in verdict.reasons
-        ],
+        "reasons": [plain_reason(reason) | {"found": found(reason)} for reason in verdict.reasons],
+        "commands": _commands(verdict),
+        "hidden": [command[:MOST_OF_ONE] for command in hidden[:MOST_INSIDE]],
     }
+
+
+def _commands(verdict: Verdict) -> list[dict[str, Any]]:
+    """Each argument vector with its join and streams, and what its rule says of it."""
+    if verdict.program is None:
+        return []
+    judged = iter(verdict.commands)
+    return [
+        {
+            "join": "|" if place else pipeline.join,
+            "argv": list(command.argv),
+            "stdin": command.stdin,
+            "stdout": command.stdout,
+            "stderr": command.stderr,
+            **_about(next(judged)),
+        }
+        for pipeline in verdict.program.pipelines
+        for place, command in enumerate(pipeline.commands)
+    ]
+
+
+def _about(command: JudgedCommand) -> dict[str, Any]:
+    return {"paths": list(command.paths), "effect": command.effect, "undo": command.undo}

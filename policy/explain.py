@@ -12,6 +12,9 @@ from policy.verdict import JudgedCommand, Reason, Ruling, Verdict
 
 COLUMNS = 72  # the drawn command is cut around the span, so that it fits a terminal
 MOST_INSIDE = 8  # commands that a refused construct hides; more say nothing new
+MOST_OF_ONE = 200  # characters of each
+# Codes of what is missing or not in its place: their span is the program's name, not the fault.
+_ABOUT_NO_WORD = ("missing", "not-last", "subcommand")
 
 
 def explain(verdict: Verdict, *, hidden: Sequence[str] = ()) -> str:
@@ -24,7 +27,7 @@ def explain(verdict: Verdict, *, hidden: Sequence[str] = ()) -> str:
     for reason in verdict.reasons:
         lines += _draw(verdict.text, reason)
     for command in hidden[:MOST_INSIDE]:
-        lines.append(f"    = bash would also run: {visible(command[:200])}")
+        lines.append(f"    = bash would also run: {visible(command[:MOST_OF_ONE])}")
     if verdict.program:
         lines += ["", "  as argument vectors, no shell:", *_vectors(verdict.program, verdict)]
     lines.append(f"policy {verdict.policy_digest[:16] or 'none'}")
@@ -36,6 +39,16 @@ def visible(text: str) -> str:
     return "".join(visible_character(character) for character in text)
 
 
+def said(text: str) -> str:
+    """Our own words made visible in the same way; the ellipsis we write ourselves stays."""
+    return "…".join(visible(part) for part in text.split("…"))
+
+
+def found(reason: Reason) -> str:
+    """The word that stands where another was expected; empty when one is missing or misplaced."""
+    return "" if not reason.expected or reason.code.startswith(_ABOUT_NO_WORD) else reason.token
+
+
 def visible_character(character: str) -> str:
     """One character as it can be shown without doing anything to a terminal."""
     if " " <= character <= "~":
@@ -44,7 +57,7 @@ def visible_character(character: str) -> str:
 
 
 def _draw(text: str, reason: Reason) -> list[str]:
-    lines = ["", f"  {reason.ruling.word}[{reason.code}]: {visible(reason.message)}"]
+    lines = ["", f"  {reason.ruling.word}[{reason.code}]: {said(reason.message)}"]
     lines.append(f"   --> {reason.rule}")
     start, end = reason.span
     if end > start:
@@ -55,11 +68,11 @@ def _draw(text: str, reason: Reason) -> list[str]:
         lines.append(f"    | {lead}{before}{inside}{after}")
         lines.append(f"    | {' ' * len(lead + before)}{'^' * max(1, len(inside))}")
     if reason.expected:
-        lines.append(f"    = expected: {visible(reason.expected)}")
-    if reason.expected and not reason.code.startswith("missing"):
-        lines.append(f"    = found: {visible(reason.token)}")
+        lines.append(f"    = expected: {said(reason.expected)}")
+    if word := found(reason):
+        lines.append(f"    = found: {visible(word)}")
     if reason.hint and reason.ruling is not Ruling.ALLOW:
-        lines.append(f"    = hint: {visible(reason.hint)}")
+        lines.append(f"    = hint: {said(reason.hint)}")
     return lines
 
 

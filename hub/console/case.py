@@ -17,6 +17,7 @@ from appliance.records import (
 )
 from hub.console.chart import Chart, chart_of
 from hub.console.evidence import Line, line_of
+from hub.console.panel import Panel, panel_of
 from hub.console.words import NEXT
 from hub.persist.status import LogState
 from hub.persist.views import Details, Row
@@ -37,9 +38,7 @@ class Command:
 
     number: int
     step: JudgedStep
-    reasons: list[dict[str, Any]]
-    explain: str
-    argv: list[list[str]]
+    panel: Panel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,12 +136,6 @@ def _commands(shown: Shown | None, verdicts: list[dict[str, Any]]) -> list[Comma
         return []
     padded = [*verdicts, *({} for _ in shown.steps)]
     return [
-        Command(
-            number=number,
-            step=step,
-            reasons=list(verdict.get("reasons") or []),
-            explain=str(verdict.get("explain") or ""),
-            argv=[[str(word) for word in words] for words in verdict.get("argv") or []],
-        )
+        Command(number=number, step=step, panel=panel_of(step.command, step.ruling, verdict))
         for number, (step, verdict) in enumerate(zip(shown.steps, padded, strict=False), start=1)
     ]

@@ -13,6 +13,7 @@ from appliance import __version__
 from appliance.journal import shown
 from appliance.lifecycle import State
 from hub.console.words import CONDITIONS, OUTCOMES, RULINGS, SEVERITIES, STATES, Badge
+from policy import explain
 
 _HIDDEN = {  # direction marks, zero width, joiners, byte order mark: what is read must be what is
     code: f"\\u{code:04x}"
@@ -28,6 +29,7 @@ _HIDDEN = {  # direction marks, zero width, joiners, byte order mark: what is re
     )
 }
 _MOST = 20_000  # characters of one text on a page
+_WHOLE = 24  # characters of a command's word that fit the narrowest screen
 _KIB = 1024
 
 
@@ -37,6 +39,10 @@ def install(app: Flask) -> None:
         "visible": visible,
         "lines": lines,
         "sentence": sentence,
+        "ascii": ascii_only,
+        "said": said,
+        "word": word,
+        "unbroken": unbroken,
         "when": when,
         "until": until,
         "amount": amount,
@@ -46,6 +52,7 @@ def install(app: Flask) -> None:
         "state_badge": lambda state: badge(STATES[State(state)]),
         "severity_badge": lambda name: badge(SEVERITIES.get(name, Badge(name, "•", "quiet"))),
         "ruling_badge": lambda name: badge(RULINGS.get(name, Badge(name, "?", "bad"))),
+        "effect_badge": badge,
         "outcome_badge": lambda name: badge(OUTCOMES.get(name, Badge(name, "?", "bad"))),
         "condition_name": lambda name: CONDITIONS.get(name, name),
         "state_name": lambda state: STATES[State(state)].text,
@@ -64,8 +71,36 @@ def lines(text: object) -> str:
     return "\n".join(visible(line) for line in plain.split("\n"))
 
 
+def ascii_only(text: object) -> str:
+    """Words of a command: whatever is not printable ASCII is written as an escape.
+
+    A letter that only looks like one of ours must not be taken for it.
+    """
+    return explain.visible(str(text)[:_MOST])
+
+
+def said(text: object) -> str:
+    """What the policy says about them, in the same letters."""
+    return explain.said(str(text)[:_MOST])
+
+
+def word(text: object) -> Markup:
+    """One word of an argument vector, with the spaces inside it drawn, and said to be empty."""
+    if not text:
+        return Markup('<span class="no-text">empty</span>')
+    return Markup('<span class="space"> </span>').join(ascii_only(text).split(" "))
+
+
+def unbroken(text: str) -> Markup:
+    """Text whose words a narrow screen does not break at their hyphens, unless they are long."""
+    return Markup(" ").join(
+        Markup('<span class="whole">{}</span>').format(part) if 0 < len(part) <= _WHOLE else part
+        for part in text.split(" ")
+    )
+
+
 def sentence(text: object) -> str:
-    """The same, beginning and ending as a sentence does."""
+    """Text from outside on one line, beginning and ending as a sentence does."""
     plain = visible(text).strip()
     end = "" if plain.endswith((".", "!", "?", "…")) else "."
     return f"{plain[:1].upper()}{plain[1:]}{end}" if plain else ""

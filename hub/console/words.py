@@ -64,6 +64,12 @@ RULINGS = {
     "block": Badge("block", "⊘", "bad"),
 }
 
+EFFECTS = {
+    "read": Badge("only reads", "○", "good"),
+    "state": Badge("changes state", "△", "warn"),
+    "destroy": Badge("destroys data", "✖", "bad"),
+}
+
 OUTCOMES = {
     "refused": Badge("refused: nothing ran", "⊘", "bad"),
     "dry_run": Badge("DRY RUN: nothing ran", "◇", "dry"),

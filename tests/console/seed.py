@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any
 
 import msgspec
 from psycopg.types.json import Jsonb
@@ -14,7 +16,6 @@ from appliance.records import (
     Condition,
     Event,
     Finding,
-    JudgedStep,
     LogEvidence,
     MetricEvidence,
     Mode,
@@ -31,10 +32,21 @@ from appliance.records import (
 from hub.persist import incidents, ingest, status
 from hub.persist.database import Database
 from hub.persist.outbox import actor
+from hub.validate import Gate, judge_plan
+from policy.bundle import parse_bundle, read_folder
+from policy.syntax import BashlexReader
 
 HUB = actor("hub", "hub-1")
 DIGEST = "ab" * 32
 MIB = 1024 * 1024
+COMMANDS = {"allow": "kill -TERM 4711", "review": "kill -KILL 4711 && sync", "block": "rm -rf /"}
+"""One for each ruling under the shipped rules and the evidence of `finding`."""
+
+
+@cache
+def gate() -> Gate:
+    """The shipped rules and a real second reader."""
+    return Gate(bundle=parse_bundle(read_folder()), second=BashlexReader())
 
 
 def now() -> datetime:
@@ -117,7 +129,7 @@ class Seeded:
     finding: Finding
     shown: Shown | None = None
     digest: str = ""
-    verdicts: list[dict[str, object]] = field(default_factory=list)
+    verdicts: list[dict[str, Any]] = field(default_factory=list)
 
 
 def opened(db: Database, *, at: str = "node-1", found: Finding | None = None) -> Seeded:
@@ -128,6 +140,13 @@ def opened(db: Database, *, at: str = "node-1", found: Finding | None = None) ->
         row = work.one("lock_finding", node=at, finding_id=found.finding_id)
     assert row is not None
     return Seeded(incident_id=str(row["incident_id"]), finding=found)
+
+
+def incident_of(db: Database, seeded: Seeded) -> incidents.Incident:
+    with db.transaction() as work:
+        row = work.one("lock_incident", incident_id=seeded.incident_id)
+    assert row is not None
+    return incidents.incident_of(row)
 
 
 def plan_of(seeded: Seeded, commands: tuple[str, ...], *, model_error: str | None = None) -> Plan:
@@ -166,35 +185,24 @@ def judged(
     at: str = "node-1",
     found: Finding | None = None,
     rulings: tuple[str, ...] = ("allow",),
+    commands: tuple[str, ...] = (),
     mode: Mode = Mode.LIVE,
     valid_for: timedelta = timedelta(minutes=30),
     state: State = State.AWAITING,
     model_error: str | None = None,
 ) -> Seeded:
-    """An incident with a judged plan; one command for each ruling."""
+    """An incident with a plan judged as the hub judges it; a command for each ruling, or these."""
     seeded = opened(db, at=at, found=found)
-    texts = {"allow": "kill -TERM 4711", "review": "kill -KILL 4711 && sync", "block": "rm -rf /"}
-    plan = plan_of(seeded, tuple(texts[ruling] for ruling in rulings), model_error=model_error)
-    worst = max(rulings, key=["allow", "review", "block"].index, default="review")
-    steps = tuple(
-        JudgedStep(
-            command=step.command,
-            purpose=step.purpose,
-            undo=step.undo,
-            ruling=ruling,
-            rule="rules.d/10-process.toml:14",
-            why=f"{ruling}: the pid is in this incident's evidence and not protected",
-            program_digest=DIGEST if ruling == "allow" else None,
-        )
-        for step, ruling in zip(plan.steps, rulings, strict=True)
+    texts = commands or tuple(COMMANDS[ruling] for ruling in rulings)
+    plan = plan_of(seeded, texts, model_error=model_error)
+    judgement = judge_plan(
+        incident_of(db, seeded), plan, gate=gate(), mode=mode, not_after=now() + valid_for
     )
-    seeded.shown = Shown(
-        incident_id=seeded.incident_id, plan_id=plan.plan_id, node=at,
-        finding_id=seeded.finding.finding_id, evidence_digest=records.digest_of(seeded.finding),
-        steps=steps, ruling=worst, policy_digest=DIGEST, mode=mode, not_after=now() + valid_for,
-    )  # fmt: skip
+    seeded.shown, seeded.verdicts = judgement.shown, judgement.verdicts
+    if not commands:
+        assert tuple(step.ruling for step in seeded.shown.steps) == rulings
     seeded.digest = records.digest_of(seeded.shown)
-    seeded.verdicts = [_verdict(step) for step in steps]
+    worst = seeded.shown.ruling
     with db.transaction() as work:
         _to(work, seeded, [State.OPEN], State.REASONING)
         work.run("add_plan", plan_id=plan.plan_id, incident_id=seeded.incident_id, now=now(),
@@ -202,7 +210,7 @@ def judged(
         _to(work, seeded, [State.REASONING], State.PROPOSED)
         work.run(
             "add_judgement", incident_id=seeded.incident_id, plan_id=plan.plan_id, now=now(),
-            ruling=worst, policy_digest=DIGEST, shown=Jsonb(seeded.shown),
+            ruling=worst, policy_digest=seeded.shown.policy_digest, shown=Jsonb(seeded.shown),
             shown_digest=seeded.digest, verdicts=Jsonb(seeded.verdicts),
         )  # fmt: skip
         work.run("set_expiry", incident_id=seeded.incident_id, expires_at=seeded.shown.not_after)
@@ -258,21 +266,3 @@ def _to(work, seeded: Seeded, before: list[State], after: State, *, note: str = 
         work, incident_id=seeded.incident_id, before=before, after=after, by=HUB, now=now(),
         note=note,
     )  # fmt: skip
-
-
-def _verdict(step: JudgedStep) -> dict[str, object]:
-    span = [0, len(step.command)]
-    allowed = step.ruling == "allow"
-    return {
-        "command": step.command,
-        "ruling": step.ruling,
-        "rule": step.rule,
-        "why": step.why,
-        "argv": [["/bin/kill", "-TERM", "4711"]] if allowed else [],
-        "explain": f"{step.command}\n{'^' * len(step.command)}\n{step.why}",
-        "reasons": [{
-            "code": "rule", "rule": step.rule, "span": span, "token": step.command,
-            "expected": "", "message": step.why,
-            "hint": "" if allowed else "do it by hand and record it",
-        }],
-    }  # fmt: skip

@@ -1,5 +1,6 @@
 """The console in a real Chromium, served by gunicorn over TLS as it is at a site."""
 
+import base64
 import re
 import ssl
 from collections.abc import Callable, Iterator
@@ -30,6 +31,45 @@ ARGUMENTS = [
 
 expect.set_options(timeout=15_000)
 CONTRAST = Path(__file__).with_name("contrast.js").read_text()
+
+# Where each letter of the first command stands, and whether it is marked.
+CELLS = """() => {
+  const command = document.getElementById("command-1");
+  const walk = document.createTreeWalker(command, NodeFilter.SHOW_TEXT);
+  const cells = [];
+  for (let text = walk.nextNode(); text; text = walk.nextNode()) {
+    for (let at = 0; at < text.length; at++) {
+      const range = document.createRange();
+      range.setStart(text, at); range.setEnd(text, at + 1);
+      const box = range.getBoundingClientRect();
+      const marked = text.parentElement.closest("mark") !== null;
+      cells.push({ letter: text.data[at], marked, x: box.x, width: box.width, under: box.bottom });
+    }
+  }
+  return cells;
+}"""
+# Whether something is drawn below each of these letters in a picture of the page.
+DRAWN_BELOW = """async ([picture, cells]) => {
+  const image = new Image();
+  image.src = "data:image/png;base64," + picture;
+  await image.decode();
+  const canvas = document.createElement("canvas");
+  canvas.width = image.width; canvas.height = image.height;
+  const context = canvas.getContext("2d");
+  context.drawImage(image, 0, 0);
+  return cells.map(({ x, width, under }) => {
+    const box = [Math.ceil(x) + 1, Math.ceil(under) + 1, Math.max(1, Math.floor(width) - 2), 5];
+    const { data } = context.getImageData(...box);
+    const colours = new Set();
+    for (let at = 0; at < data.length; at += 4) colours.add(data.slice(at, at + 3).join());
+    return colours.size > 1;
+  });
+}"""
+# Parts of the commands that reach beyond the screen.
+OUTSIDE = """() => [...document.querySelectorAll("#part-plan *")]
+  .filter((node) => node.checkVisibility() && !node.closest(".hidden, pre.explain"))
+  .filter((node) => node.getBoundingClientRect().right > document.documentElement.clientWidth)
+  .map((node) => node.outerHTML.slice(0, 80))"""
 
 Open = Callable[..., Page]
 
@@ -228,6 +268,38 @@ def test_every_page_fits_its_screen_and_has_enough_contrast(
         wide = page.evaluate("document.documentElement.scrollWidth")
         assert wide <= width, f"{name} is {wide} wide"
         assert page.evaluate(CONTRAST) == [], name
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1400])
+def test_the_carets_are_under_the_word_of_the_reason_and_the_panel_fits(
+    window: Open, database: Database, width: int, scheme: str
+) -> None:
+    word = "--an-option-with-a-name-that-has-no-place-on-one-line-of-a-narrow-screen"
+    seeded = seed.judged(
+        database, commands=(f"ps aux {word} -y", "ls $(id) '\\u0430'"), state=State.MANUAL
+    )
+    page = window(width=width, dark=scheme == "dark")
+    page.goto(f"/incidents/{seeded.incident_id}")
+    mark = page.locator("#command-1 mark")
+    assert mark.inner_text() == word
+    assert page.locator("#command-1").evaluate("node => node.textContent") == f"ps aux {word} -y"
+    lines = mark.evaluate("node => node.getClientRects().length")
+    assert lines > 1 if width < 1000 else lines == 1
+    page.locator("#command-1").scroll_into_view_if_needed()
+    cells = page.evaluate(CELLS)
+    assert "".join(cell["letter"] for cell in cells if cell["marked"]) == word
+    picture = base64.b64encode(page.screenshot(scale="css")).decode()
+    drawn = page.context.new_page().evaluate(DRAWN_BELOW, [picture, cells])
+    assert drawn == [cell["marked"] for cell in cells]
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(OUTSIDE) == []
+    assert page.evaluate(CONTRAST) == []
+    summary = page.locator("#text-2 summary")
+    summary.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#text-2 pre")).to_contain_text("bash would also run: id")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")

