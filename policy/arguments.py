@@ -165,7 +165,7 @@ class _Walk:
     def find(self) -> None:
         """Starting points first, then an expression of single-dash words."""
         at = 1
-        while at < len(self.argv) and self.argv[at][:1] != "-":
+        while at < len(self.argv) and self.argv[at][:1] not in {"-", "!", "("}:
             at = self.operand(at)
         while at < len(self.argv):
             at = self.exact(at)

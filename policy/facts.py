@@ -51,6 +51,8 @@ EXAMPLE_FACTS = Facts(
             "/var/tmp/export.csv",  # noqa: S108
             "/var/cache/app/index.bin",
             "/var/log/app/debug.log",
+            "/var/log/app/debug.log.1",
+            "/var/log/app/debug.log.2.gz",
             "/var/log/audit/audit.log",
             "/etc/passwd",
         }

@@ -32,6 +32,7 @@ class TypeSpec(_Record, frozen=True, kw_only=True):
     name: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z-]*$")]
     pattern: str
     expected: str
+    script: bool = False  # `$NAME` in it is the script's own, not a placeholder
 
 
 class FormSpec(_Record, frozen=True, kw_only=True):
@@ -122,7 +123,7 @@ def define_types(read: ReadFile, types: Types) -> None:
     """Add the types of a file to those that rules may use."""
     for spec, line in zip(read.spec.type, read.lines.types, strict=True):
         try:
-            types.define(spec.name, spec.pattern, spec.expected)
+            types.define(spec.name, spec.pattern, spec.expected, script=spec.script)
         except ValueError as error:
             raise PolicyError(f"{spec.name}: {error}", file=read.file, line=line) from error
 

@@ -21,10 +21,11 @@ class ArgumentType(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     expected: str  # in words
     check: Check
+    script: bool = False  # `$NAME` in it is the script's own
 
     def fault(self, value: str, facts: Facts, guard: Guard) -> Fault | None:
         """What is wrong with the value, or None."""
-        if _PLACEHOLDER.search(value) and not self.source.startswith(_TEMPLATES):
+        if not self.source.startswith(_TEMPLATES) and self._is_placeholder(value):
             return Fault(
                 code="placeholder",
                 message=f"{value} is a placeholder, not a value",
@@ -32,9 +33,15 @@ class ArgumentType(msgspec.Struct, frozen=True, kw_only=True):
             )
         return self.check(value, facts, guard)
 
+    def _is_placeholder(self, value: str) -> bool:
+        if _PLACEHOLDER.search(value):
+            return True
+        return not self.script and _VARIABLE.search(value) is not None
 
+
+_VARIABLE = re.compile(r"\$\{?[A-Za-z_]")
 _PLACEHOLDER = re.compile(
-    r"<[A-Za-z][A-Za-z0-9_. -]*>|\{\{.*\}\}|\$\{?[A-Za-z_]|\b(?:YOUR|MY)[_-][A-Z]|\A(?:your|my)[_-]"
+    r"<[A-Za-z][A-Za-z0-9_. -]*>|\{\{.*\}\}|\b(?:YOUR|MY)[_-][A-Z]|\A(?:your|my)[_-]"
     r"(?:service|unit|pid|path|file|app|host)|\A(?:PID|SERVICE_NAME|UNIT_NAME|SERVICE|FILENAME)\Z"
     r"|\A/path/to/|\bCHANGE_?ME\b|\AXXX+\Z"
 )
@@ -47,7 +54,7 @@ class Types:
     """The types of one policy: those of this room, and the patterns its rule files define."""
 
     def __init__(self) -> None:
-        self._patterns: dict[str, tuple[str, str]] = {}
+        self._patterns: dict[str, ArgumentType] = {}
         self._compiled: dict[str, ArgumentType] = {}
 
     @property
@@ -55,15 +62,14 @@ class Types:
         """Every type that a rule may name."""
         return sorted({*_MAKERS, *self._patterns})
 
-    def define(self, name: str, pattern: str, expected: str) -> None:
+    def define(self, name: str, pattern: str, expected: str, *, script: bool = False) -> None:
         """Add a pattern; raises `ValueError` when the name is taken or the pattern is broken."""
         if name in _MAKERS or name in self._patterns:
             raise ValueError("there is a type of this name already")
         try:
-            re.compile(pattern)
+            self._patterns[name] = _matching(name, pattern, expected, script=script)
         except re.error as error:
             raise ValueError(f"the pattern is broken: {error}") from error
-        self._patterns[name] = pattern, expected
 
     def compiled(self, source: str) -> ArgumentType:
         """The check a type stands for; raises `ValueError` that says what is wrong with it."""
@@ -77,7 +83,7 @@ class Types:
             raise ValueError(f"{source!r} is no type: write name or name(parameters)")
         name, parameters = found[1], found[2]
         if name in self._patterns and parameters is None:
-            return _matching(source, *self._patterns[name])
+            return self._patterns[name]
         make = _MAKERS.get(name)
         if make is None:
             raise ValueError(f"unknown type {name!r}; known: {', '.join(self.names)}")
@@ -85,10 +91,10 @@ class Types:
         return ArgumentType(source=source, expected=expected, check=check)
 
 
-def _matching(source: str, pattern: str, expected: str) -> ArgumentType:
+def _matching(source: str, pattern: str, expected: str, *, script: bool) -> ArgumentType:
     compiled = re.compile(f"(?:{pattern})\\Z")
 
     def check(value: str, _facts: Facts, _guard: Guard) -> Fault | None:
         return None if compiled.match(value) else not_expected(value, expected)
 
-    return ArgumentType(source=source, expected=expected, check=check)
+    return ArgumentType(source=source, expected=expected, check=check, script=script)

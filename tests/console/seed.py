@@ -39,7 +39,11 @@ from policy.syntax import BashlexReader
 HUB = actor("hub", "hub-1")
 DIGEST = "ab" * 32
 MIB = 1024 * 1024
-COMMANDS = {"allow": "kill -TERM 4711", "review": "kill -KILL 4711 && frobnicate", "block": "rm -rf /"}
+COMMANDS = {
+    "allow": "kill -TERM 4711",
+    "review": "kill -KILL 4711 && frobnicate",
+    "block": "rm -rf /",
+}
 """One for each ruling under the shipped rules and the evidence of `finding`."""
 
 

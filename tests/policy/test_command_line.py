@@ -64,7 +64,7 @@ def test_explaining_draws_a_caret(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert "^^^" in out
     assert "rm" in out
-    assert "30-disk.toml:" in out
+    assert "38-clean.toml:" in out
 
 
 def test_the_stream_answers_every_line_in_order() -> None:

@@ -136,7 +136,7 @@ def test_a_review_names_the_single_word_that_stands_in_the_way(ask: Callable[...
         "uname -a now": "now",
         "vmstat 1": "vmstat",
         "free -s 5": "free",
-        "tail -f /var/log/messages": "-f",
+        "tail -k /var/log/messages": "-k",
         "df -h | frobnicate -x": "frobnicate",
     }.items():
         verdict = ask(text)
