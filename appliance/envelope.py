@@ -43,12 +43,14 @@ def seal(payload: bytes, *, payload_type: str, key: Ed25519PrivateKey) -> bytes:
     return _spell(payload_type, payload, key_id(key.public_key()), signature)
 
 
-def open_sealed(data: bytes, *, payload_type: str, key: Ed25519PublicKey) -> bytes:
+def open_sealed(
+    data: bytes, *, payload_type: str, key: Ed25519PublicKey, most: int = MAX_ENVELOPE_BYTES
+) -> bytes:
     """The payload, if the envelope is of this type and signed by this key."""
     # 1. it is small enough to look at        3. it is of the type we asked for
     # 2. it is an envelope, in its one form   4. it names our key, which signed exactly these bytes
-    if len(data) > MAX_ENVELOPE_BYTES:  # 1
-        raise EnvelopeError(f"envelope of {len(data)} bytes, at most {MAX_ENVELOPE_BYTES}")
+    if len(data) > most:  # 1
+        raise EnvelopeError(f"envelope of {len(data)} bytes, at most {most}")
     try:
         envelope = msgspec.json.decode(data, type=_Envelope)  # 2
         payload = base64.b64decode(envelope.payload, validate=True)

@@ -14,7 +14,7 @@ from policy.evaluate import EchoReader, judge
 from policy.facts import EXAMPLE_FACTS
 from policy.places import Guard, Places
 from policy.rules import Bundle, CommandRule, ForbidRule
-from policy.specs import compile_file, define_types, read_file
+from policy.specs import compile_file
 from policy.types import Types
 from policy.verdict import Ruling, Verdict
 
@@ -52,11 +52,8 @@ def parse_bundle(files: Mapping[str, bytes], *, examples: bool = True) -> Bundle
     forbids: dict[str, tuple[ForbidRule, ...]] = {}
     places = Places()
     types = Types()
-    read = [read_file(file, files[file]) for file in sorted(files)]
-    for file in read:
-        define_types(file, types)
-    for file in read:
-        rules = compile_file(file, types)
+    for file in sorted(files):  # in this order, so a type may be used in later files
+        rules = compile_file(file, files[file], types)
         for command in rules.commands:
             _add_command(commands, command)
         for forbid in rules.forbids:

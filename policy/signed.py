@@ -19,6 +19,7 @@ from policy.errors import PolicyError
 
 POLICY_TYPE = "application/vnd.sentinel.policy+json;v=1"
 MAX_SEQUENCE = canonical.MAX_INTEGER
+MAX_FILE_BYTES = 16 * 1024 * 1024  # twelve times the shipped rules
 
 
 class InForce(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -86,7 +87,7 @@ def open_signed(
     # 1. the key signed it, as a policy     3. it is not older than what was in force
     # 2. it has the one form                4. nor another one of the same sequence
     try:
-        payload = open_sealed(data, payload_type=POLICY_TYPE, key=key)  # 1
+        payload = open_sealed(data, payload_type=POLICY_TYPE, key=key, most=MAX_FILE_BYTES)  # 1
         canonical.decode(payload)  # 2
         read = msgspec.json.decode(payload, type=_Payload)
     except (EnvelopeError, CanonicalError, msgspec.DecodeError) as error:

@@ -5,6 +5,8 @@ type or an impossible combination is a `PolicyError` with the line of the rule i
 """
 
 import re
+import sys
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -88,14 +90,6 @@ class FileSpec(_Record, frozen=True, kw_only=True):
     places: Places = Places()
 
 
-class ReadFile(msgspec.Struct, frozen=True, kw_only=True):
-    """One file, read but not compiled: its rules may use types that another file defines."""
-
-    file: str
-    lines: Lines
-    spec: FileSpec
-
-
 class RuleFile(msgspec.Struct, frozen=True, kw_only=True):
     """The compiled content of one file."""
 
@@ -104,33 +98,15 @@ class RuleFile(msgspec.Struct, frozen=True, kw_only=True):
     places: Places
 
 
-def read_file(file: str, data: bytes) -> ReadFile:
-    """The tables of one file; raises `PolicyError` with the file and line."""
+def compile_file(file: str, data: bytes, types: Types) -> RuleFile:
+    """The rules of one file; adds the types it defines. `PolicyError` names the file and line."""
     text = _decode(file, data)
     lines = Lines(file, text)
     spec = _convert(file, text, lines)
-    try:
-        for pattern in (*spec.places.secret, *spec.places.devices, *spec.places.precious):
-            check_pattern(pattern)
-        Guard(Places(hosts=spec.places.hosts))
-    except ValueError as error:
-        raise PolicyError(f"places: {error}", file=file, line=lines.places) from error
+    _check_places(file, spec.places, lines)
     lines.check([len(command.form) for command in spec.command], len(spec.forbid), len(spec.type))
-    return ReadFile(file=file, lines=lines, spec=spec)
-
-
-def define_types(read: ReadFile, types: Types) -> None:
-    """Add the types of a file to those that rules may use."""
-    for spec, line in zip(read.spec.type, read.lines.types, strict=True):
-        try:
-            types.define(spec.name, spec.pattern, spec.expected, script=spec.script)
-        except ValueError as error:
-            raise PolicyError(f"{spec.name}: {error}", file=read.file, line=line) from error
-
-
-def compile_file(read: ReadFile, types: Types) -> RuleFile:
-    """The rules of one file; raises `PolicyError` with the file and line."""
-    file, lines, spec = read.file, read.lines, read.spec
+    for one, line in zip(spec.type, lines.types, strict=True):
+        _define(one, types, file, line)
     commands = tuple(
         _command(command, file, line, forms, types)
         for command, line, forms in zip(spec.command, lines.commands, lines.forms, strict=True)
@@ -140,6 +116,22 @@ def compile_file(read: ReadFile, types: Types) -> RuleFile:
         for forbid, line in zip(spec.forbid, lines.forbids, strict=True)
     )
     return RuleFile(commands=commands, forbids=forbids, places=spec.places)
+
+
+def _check_places(file: str, places: Places, lines: Lines) -> None:
+    try:
+        for pattern in (*places.secret, *places.devices, *places.precious):
+            check_pattern(pattern)
+        Guard(Places(hosts=places.hosts))
+    except ValueError as error:
+        raise PolicyError(f"places: {error}", file=file, line=lines.places) from error
+
+
+def _define(spec: TypeSpec, types: Types, file: str, line: int) -> None:
+    try:
+        types.define(spec.name, spec.pattern, spec.expected, script=spec.script)
+    except ValueError as error:
+        raise PolicyError(f"{spec.name}: {error}", file=file, line=line) from error
 
 
 def _decode(file: str, data: bytes) -> str:
@@ -180,7 +172,7 @@ def _command(
     try:
         _check_command(spec)
         otherwise = _otherwise(spec)
-        shared = _Shared(flags=frozenset(spec.flags), options=_typed(spec, types))
+        shared = _Shared(flags=_words(spec.flags), options=_typed(spec, types))
     except ValueError as error:
         raise PolicyError(f"{spec.name}: {error}", file=file, line=line) from error
     pairs = list(zip(spec.form, form_lines, strict=True)) or [(FormSpec(), line)]
@@ -195,9 +187,9 @@ def _command(
         rule=f"{file}:{line}",
         paths=spec.paths,
         style=spec.style,
-        bsd=frozenset(spec.bsd),
+        bsd=_words(spec.bsd),
         bundled=spec.bundled,
-        common=frozenset(spec.flags) | frozenset(spec.options),
+        common=_words((*spec.flags, *spec.options)) if spec.bundled else _NONE,
         doors=spec.doors,
         otherwise=otherwise,
         forms=tuple(forms),
@@ -273,7 +265,7 @@ class _Shared(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _typed(spec: FormSpec, types: Types) -> dict[str, ArgumentType]:
-    return {name: types.compiled(source) for name, source in spec.options.items()}
+    return {sys.intern(name): types.compiled(source) for name, source in spec.options.items()}
 
 
 def _form(command: CommandSpec, form: FormSpec, rule: str, types: Types, shared: _Shared) -> Form:
@@ -283,18 +275,18 @@ def _form(command: CommandSpec, form: FormSpec, rule: str, types: Types, shared:
     return Form(
         rule=rule,
         names=names,
-        heads=frozenset(name[0] for name in names) if all(names) else frozenset(),
+        heads=_words(name[0] for name in names) if all(names) else _NONE,
         flags=shared.flags.union(form.flags) if form.flags else shared.flags,
         options={**shared.options, **_typed(form, types)} if form.options else shared.options,
         operands=_operands(form.operands or command.operands, types),
         require=tuple(tuple(entry.split("|")) for entry in command.require + form.require),
-        first=frozenset(command.first + form.first),
-        last=frozenset(command.last + form.last),
+        first=_words(command.first + form.first),
+        last=_words(command.last + form.last),
         effect=Effect[max(effect, command.effect, key=_severity).upper()],
         why=form.why or command.why,
         hint=form.hint or command.hint,
         undo=form.undo or command.undo,
-        roles=frozenset(command.roles + form.roles),
+        roles=_words(command.roles + form.roles),
         change_window=command.change_window or form.change_window,
         own=_written(form),
     )
@@ -302,7 +294,15 @@ def _form(command: CommandSpec, form: FormSpec, rule: str, types: Types, shared:
 
 def _written(spec: FormSpec) -> frozenset[str]:
     """The keys that a table says itself."""
-    return frozenset(key for key in FormSpec.__struct_fields__ if getattr(spec, key))
+    return _words(key for key in FormSpec.__struct_fields__ if getattr(spec, key))
+
+
+_NONE: frozenset[str] = frozenset()
+
+
+def _words(words: Iterable[str]) -> frozenset[str]:
+    """A set of words; thousands of rules share the same few, and the empty set."""
+    return frozenset(map(sys.intern, words)) or _NONE
 
 
 def _only(command: CommandSpec, form: FormSpec) -> FormSpec | None:
