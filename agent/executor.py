@@ -203,7 +203,8 @@ def _serve(chosen: ExecutorSettings, trust: Trust, second: GuardedReader) -> int
     book = ExecutionJournal(chosen.state_dir / "journal.jsonl")
     for report in book.recover(now=_now()):
         _log.warning("after a crash: order %s: %s", report.order_id, report.reason)
-    executor = Executor(trust, book, rest=second.close)
+    prctl.give_back_memory()
+    executor = Executor(trust, book, rest=lambda: _rest(second))
     server = Server(chosen.socket, executor, agent_user=chosen.agent_user)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
@@ -217,6 +218,12 @@ def _serve(chosen: ExecutorSettings, trust: Trust, second: GuardedReader) -> int
     worker.join()
     book.close()
     return 1 if server.failed else 0
+
+
+def _rest(second: GuardedReader) -> None:
+    """No order waits: a node keeps neither the second reader nor memory it does not use."""
+    second.close()
+    prctl.give_back_memory()
 
 
 def _until_it_fails(executor: Executor, server: Server) -> None:

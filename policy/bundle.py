@@ -43,8 +43,8 @@ def bundle_or_refusal(files: Mapping[str, bytes]) -> Bundle:
 def parse_bundle(files: Mapping[str, bytes], *, examples: bool = True) -> Bundle:
     """The policy of these files; raises `PolicyError` for the first thing that is wrong.
 
-    `examples=False` leaves them out: for a signed policy whose examples this very engine checked
-    when it was signed (`policy.signed`).
+    `examples=False` leaves them out and forgets them: for a signed policy whose examples this very
+    engine checked when it was signed (`policy.signed`).
     """
     if not files:
         raise PolicyError("there are no rule files", file="rules", line=0)
@@ -53,7 +53,7 @@ def parse_bundle(files: Mapping[str, bytes], *, examples: bool = True) -> Bundle
     places = Places()
     types = Types()
     for file in sorted(files):  # in this order, so a type may be used in later files
-        rules = compile_file(file, files[file], types)
+        rules = compile_file(file, files[file], types, examples=examples)
         for command in rules.commands:
             _add_command(commands, command)
         for forbid in rules.forbids:

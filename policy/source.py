@@ -42,8 +42,11 @@ def load(source: Source, before: InForce | None = None) -> Loaded:
         return Loaded(bundle=Bundle.refuse_all(f"the policy is broken: {error}", rule=rule))
 
 
-def demand(source: Source, before: InForce | None = None) -> Loaded:
-    """The policy of these settings; raises `PolicyError` with the file and line that is wrong."""
+def demand(source: Source, before: InForce | None = None, *, examples: bool = False) -> Loaded:
+    """The policy of these settings; raises `PolicyError` with the file and line that is wrong.
+
+    With `examples` they are checked and kept, whoever checked them before.
+    """
     in_force, key, checked = None, None, False
     if source.key is None:
         files: Mapping[str, bytes] = read_folder(source.policy or SHIPPED_RULES)
@@ -51,7 +54,7 @@ def demand(source: Source, before: InForce | None = None) -> Loaded:
         signed = _signed(source.policy, source.key, before)
         files, in_force, key = signed.files, signed.in_force, signed.key_id
         checked = signed.checked
-    bundle = parse_bundle(files, examples=not checked)
+    bundle = parse_bundle(files, examples=examples or not checked)
     if source.overlay:
         bundle = tightened(bundle, source.overlay.name, _read(source.overlay))
     return Loaded(bundle=bundle, in_force=in_force, key_id=key)

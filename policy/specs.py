@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import tomli
+from msgspec import structs
 
 from policy.errors import PolicyError
 from policy.lines import Lines
@@ -98,11 +99,17 @@ class RuleFile(msgspec.Struct, frozen=True, kw_only=True):
     places: Places
 
 
-def compile_file(file: str, data: bytes, types: Types) -> RuleFile:
-    """The rules of one file; adds the types it defines. `PolicyError` names the file and line."""
+def compile_file(file: str, data: bytes, types: Types, *, examples: bool = True) -> RuleFile:
+    """The rules of one file; adds the types it defines. `PolicyError` names the file and line.
+
+    Without `examples` they are forgotten at once: a node's executor is to stay small.
+    """
     text = _decode(file, data)
     lines = Lines(file, text)
     spec = _convert(file, text, lines)
+    if not examples:
+        bare = tuple(structs.replace(command, allow=(), deny=()) for command in spec.command)
+        spec = structs.replace(spec, command=bare)
     _check_places(file, spec.places, lines)
     lines.check([len(command.form) for command in spec.command], len(spec.forbid), len(spec.type))
     for one, line in zip(spec.type, lines.types, strict=True):
@@ -190,7 +197,7 @@ def _command(
         bsd=_words(spec.bsd),
         bundled=spec.bundled,
         common=_words((*spec.flags, *spec.options)) if spec.bundled else _NONE,
-        doors=spec.doors,
+        doors={sys.intern(word): sys.intern(what) for word, what in spec.doors.items()},
         otherwise=otherwise,
         forms=tuple(forms),
         own=_written(spec),
@@ -283,9 +290,9 @@ def _form(command: CommandSpec, form: FormSpec, rule: str, types: Types, shared:
         first=_words(command.first + form.first),
         last=_words(command.last + form.last),
         effect=Effect[max(effect, command.effect, key=_severity).upper()],
-        why=form.why or command.why,
-        hint=form.hint or command.hint,
-        undo=form.undo or command.undo,
+        why=sys.intern(form.why or command.why),
+        hint=sys.intern(form.hint or command.hint),
+        undo=sys.intern(form.undo or command.undo),
         roles=_words(command.roles + form.roles),
         change_window=command.change_window or form.change_window,
         own=_written(form),

@@ -73,7 +73,7 @@ def policy_or_refusal(options: argparse.Namespace) -> Bundle:
 
 def policy_or_error(options: argparse.Namespace) -> Bundle:
     """The policy asked for; raises `PolicyError`."""
-    return demand(_source(options)).bundle
+    return demand(_source(options), examples=True).bundle
 
 
 def policy_at(path: Path, key: Path | None) -> Bundle:
