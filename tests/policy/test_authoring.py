@@ -9,7 +9,7 @@ import pytest
 
 from appliance import envelope
 from policy.__main__ import main
-from policy.bundle import parse_bundle
+from policy.bundle import SHIPPED_RULES, parse_bundle
 from policy.coverage import coverage
 from policy.evaluate import EchoReader, judge
 from policy.facts import EXAMPLE_FACTS
@@ -198,3 +198,7 @@ def test_what_if_shows_how_a_verdict_depends_on_what_is_known(
     assert head.split() == ["no", "evidence", "evidence", "window", "open", "command"]
     assert kill.split()[:3] == ["block", "allow", "allow"]
     assert uptime.split()[:3] == ["allow", "allow", "allow"]
+
+
+def test_a_shipped_line_that_is_loosened_is_noticed_by_an_example() -> None:
+    assert main(["mutate", "--policy", str(SHIPPED_RULES)]) == 0
