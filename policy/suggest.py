@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import msgspec
 
 from policy.arguments import Context, Misfit, match_form
+from policy.errors import SyntaxRefusedError
 from policy.evaluate import EchoReader, judge
 from policy.facts import EXAMPLE_FACTS
 from policy.mutate import Mutant
@@ -19,7 +20,7 @@ from policy.rules import Bundle, CommandRule, Form
 from policy.verdict import Ruling
 
 # Values that a type should refuse: no number, no name, no option, no path that may be read.
-_WRONG = ("not;this", "/etc/shadow", "99999999999999999999", "nothing-like-it")
+_WRONG = ("not;this", "/etc/shadow", "99999999999999999999", "nothing-like-it", "{{printf 1}}")
 
 
 def suggestion(bundle: Bundle, mutant: Mutant) -> tuple[str, str] | None:
@@ -47,16 +48,24 @@ def _tries(bundle: Bundle, mutant: Mutant) -> Iterator[list[str]]:
 
 
 def _calls(bundle: Bundle, command: CommandRule, form: Form) -> Iterator[tuple[str, ...]]:
-    """The calls in the allow examples that fit this form."""
+    """The calls in the examples that fit this form; in `deny` those it keeps for a window."""
     context = Context(facts=EXAMPLE_FACTS, guard=bundle.guard)
-    for text in command.allow:
-        for argv in read(text).argvs:
+    for text in (*command.allow, *(text for text, _ in command.deny)):
+        for argv in _argvs(text):
             if posixpath.basename(argv[0]) == command.name:
                 try:
                     match_form(argv, command, form, context)
                 except Misfit:
                     continue
                 yield argv
+
+
+def _argvs(text: str) -> tuple[tuple[str, ...], ...]:
+    """The commands of an example; none where it is outside the language."""
+    try:
+        return read(text).argvs
+    except SyntaxRefusedError:
+        return ()
 
 
 def _near(argv: list[str], command: CommandRule, form: Form, what: str) -> Iterator[list[str]]:

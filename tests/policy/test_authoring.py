@@ -4,12 +4,15 @@ import io
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from appliance import envelope
 from policy.__main__ import main
-from policy.bundle import parse_bundle
+from policy.bundle import SHIPPED_RULES, parse_bundle
 from policy.coverage import coverage
+from policy.evaluate import EchoReader, judge
+from policy.facts import EXAMPLE_FACTS
 from policy.mutate import mutants
 from policy.suggest import suggestion
 
@@ -62,6 +65,35 @@ def test_a_suggested_example_makes_the_line_noticed() -> None:
     assert all(found)
     deny = f"deny = {json.dumps(found)}\n"
     assert all(mutant.noticed for mutant in mutants(parse_bundle(policy(deny))))
+
+
+@pytest.mark.parametrize(
+    ("lines", "allow", "loosened"),
+    [
+        ('style = "dd"\noptions = { "if" = "path-read" }', "x if=/etc/hosts", {"options"}),
+        ('flags = ["-r", "-n"]\nrequire = ["-r"]', "x -rn", {"flags", "operands", "require"}),
+        ('options = { "-f" = "go-template" }', "x -f '{{.Names}}'", {"options", "operands"}),
+    ],
+    ids=["dd-reads-no-operands", "letters-stand-together", "a-template-is-no-placeholder"],
+)
+def test_what_an_allow_example_shows_notices_no_loosening(
+    lines: str, allow: str, loosened: set[str]
+) -> None:
+    rule = f'[[command]]\nname = "x"\npaths = ["/usr/bin/x"]\nwhy = "tries"\n{lines}\n'
+    bundle = parse_bundle({"10-x.toml": f"{PLACES}{rule}allow = [{json.dumps(allow)}]".encode()})
+    found = list(mutants(bundle))
+    assert {mutant.loosened for mutant in found} == loosened
+    assert not any(mutant.noticed for mutant in found)
+    for mutant in found:  # what was allowed stays allowed
+        loose = msgspec.structs.replace(bundle, commands={"x": mutant.loose})
+        assert judge(allow, bundle=loose, facts=EXAMPLE_FACTS, second=EchoReader()).ruling == 0
+
+
+def test_a_call_kept_for_a_window_suggests_the_denials_of_its_form() -> None:
+    text = COMMAND + 'change_window = true\ndeny = [["x -n 3", "change-window"], ["x $A", "x"]]\n'
+    bundle = parse_bundle({"10-x.toml": (PLACES + text).encode()}, examples=False)
+    found = {mutant.loosened: suggestion(bundle, mutant) for mutant in mutants(bundle)}
+    assert found["flags"] == ("x -n 3 --nosuch", "unknown-option")
 
 
 def test_the_commands_say_so_and_exit_with_1(
@@ -166,3 +198,7 @@ def test_what_if_shows_how_a_verdict_depends_on_what_is_known(
     assert head.split() == ["no", "evidence", "evidence", "window", "open", "command"]
     assert kill.split()[:3] == ["block", "allow", "allow"]
     assert uptime.split()[:3] == ["allow", "allow", "allow"]
+
+
+def test_a_shipped_line_that_is_loosened_is_noticed_by_an_example() -> None:
+    assert main(["mutate", "--policy", str(SHIPPED_RULES)]) == 0
