@@ -64,5 +64,5 @@ def _used(argv: tuple[str, ...], command: CommandRule, context: Context) -> froz
 def _known(command: CommandRule) -> frozenset[str]:
     words: set[str] = set()
     for form in command.forms:
-        words |= {*form.flags, *form.options, *(name[-1] for name in form.names)}
+        words |= {*form.flags, *form.options, *(word for name in form.names for word in name[-1:])}
     return frozenset(words)

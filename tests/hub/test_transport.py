@@ -69,7 +69,7 @@ class Served:
         self.port = 0
         self._ready = threading.Event()
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._run(),))
+        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._live(),))
         self._stop = asyncio.Event()
         self.transport: Transport | None = None
 
@@ -82,6 +82,14 @@ class Served:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
         self._loop.close()
+
+    async def _live(self) -> None:
+        """As `asyncio.run` ends: no task is left for another test to meet."""
+        await self._run()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     async def _run(self) -> None:
         ingest = Ingest(lambda batch: store_events(self._db, batch, now=NOW))

@@ -51,6 +51,11 @@ def test_coverage_says_which_words_no_example_uses() -> None:
     assert 66 < found.percent < 67
 
 
+def test_coverage_of_the_shipped_rules_can_be_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["coverage", "--all"]) == 0
+    assert "flags, options and subcommands are in an example" in capsys.readouterr().out
+
+
 def test_a_line_that_can_be_loosened_unnoticed_is_named() -> None:
     assert {mutant.loosened for mutant in mutants(parse_bundle(policy("")))} == {
         "doors", "flags", "options", "operands", "require",
