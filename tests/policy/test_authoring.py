@@ -95,8 +95,9 @@ def test_what_an_allow_example_shows_notices_no_loosening(
 
 
 def test_a_call_kept_for_a_window_suggests_the_denials_of_its_form() -> None:
-    text = COMMAND + 'change_window = true\ndeny = [["x -n 3", "change-window"], ["x $A", "x"]]\n'
-    bundle = parse_bundle({"10-x.toml": (PLACES + text).encode()}, examples=False)
+    denied = 'deny = [["x -n 3", "change-window"], ["x $A", "syntax:expansion"]]\n'
+    text = COMMAND + "change_window = true\n" + denied
+    bundle = parse_bundle({"10-x.toml": (PLACES + text).encode()})
     found = {mutant.loosened: suggestion(bundle, mutant) for mutant in mutants(bundle)}
     assert found["flags"] == ("x -n 3 --nosuch", "unknown-option")
 
