@@ -153,7 +153,7 @@ class _Walk:
             word = self.argv[at]
             name, equals, value = word.partition("=")
             if word in self.form.flags or word in self.form.options:
-                at = self.exact(at)
+                at = self.before_operands(at)
             elif word[:1] != "-" or word == "-":
                 at = self.operand(at)
             elif equals and name in self.form.options:
@@ -161,6 +161,13 @@ class _Walk:
                 at += 1
             else:
                 self.unknown(name, at)
+
+    def before_operands(self, at: int) -> int:
+        """With `options_first` an option after an operand is one more operand to the program."""
+        if self.operands and self.rule.options_first:
+            word = self.argv[at]
+            raise Misfit("operand", at, f"{word!r} stands after an operand, where it is no option")
+        return self.exact(at)
 
     def find(self) -> None:
         """Starting points first, then an expression of single-dash words."""

@@ -55,6 +55,7 @@ class CommandRule(msgspec.Struct, frozen=True, kw_only=True):
     bsd: frozenset[str]  # ps style: letters that need no dash
     bundled: bool  # subcommand style: single letters may stand together, `-aq`
     common: frozenset[str]  # options of every form: these may stand before the subcommand
+    options_first: bool  # exact style: `xxd FILE -p` would write to a file named `-p`
     doors: Mapping[str, str]  # options that are blocked by name, and what each would do
     otherwise: Ruling  # what a word that fits no form gets: review, or block where much is at stake
     forms: tuple[Form, ...]

@@ -65,6 +65,7 @@ class CommandSpec(FormSpec, frozen=True, kw_only=True):
     style: Style = "gnu"
     bsd: str = ""
     bundled: bool = False
+    options_first: bool = False
     doors: dict[str, str] = {}
     otherwise: Literal["", "review", "block"] = ""
     form: tuple[FormSpec, ...] = ()
@@ -196,6 +197,7 @@ def _command(
         style=spec.style,
         bsd=_words(spec.bsd),
         bundled=spec.bundled,
+        options_first=spec.options_first,
         common=_words((*spec.flags, *spec.options)) if spec.bundled else _NONE,
         doors={sys.intern(word): sys.intern(what) for word, what in spec.doors.items()},
         otherwise=otherwise,
@@ -241,6 +243,8 @@ def _check_style(spec: CommandSpec) -> None:
         raise ValueError('bsd letters belong to style = "ps"')
     if spec.bundled and spec.style != "subcommand":
         raise ValueError('bundled belongs to style = "subcommand"; gnu and ps always bundle')
+    if spec.options_first and spec.style != "exact":
+        raise ValueError('options_first belongs to style = "exact"')
     for part in (spec, *spec.form):
         if both := spec.doors.keys() & {*part.flags, *part.options}:
             raise ValueError(f"{min(both)} is a door and an option at once")
