@@ -36,8 +36,13 @@ def bundle_or_refusal(files: Mapping[str, bytes]) -> Bundle:
     try:
         return parse_bundle(files)
     except PolicyError as error:
-        rule = f"{error.file}:{error.line}"
-        return Bundle.refuse_all(f"the policy is broken: {error}", rule=rule)
+        return refusal(error)
+
+
+def refusal(error: PolicyError) -> Bundle:
+    """The policy that refuses everything and names the broken line."""
+    rule = f"{error.file}:{error.line}"
+    return Bundle.refuse_all(f"the policy is broken: {error}", rule=rule)
 
 
 def parse_bundle(files: Mapping[str, bytes], *, examples: bool = True) -> Bundle:

@@ -8,14 +8,13 @@ import re
 from typing import Any
 
 import msgspec
-import tomli
 
+from policy import toml_text
 from policy.errors import PolicyError
 from policy.rules import Bundle, CommandRule, ForbidRule, Form, Overlay
 from policy.types import ArgumentType, Types
 
 _HEADER = re.compile(r"\[\[(forbid|require-review|narrow|remove)\]\]\s*(?:#.*)?\Z")
-_LINE_IN_ERROR = re.compile(r"\(at line (\d+)")
 _WHERE_IN_ERROR = re.compile(r"`\$\.([a-z-]+)\[(\d+)\]")
 
 
@@ -48,8 +47,8 @@ class _File(_Record, frozen=True, kw_only=True):
 
 def tightened(bundle: Bundle, file: str, data: bytes) -> Bundle:
     """The policy with an overlay over it. Raises `PolicyError` with the line that is wrong."""
-    text = _decode(file, data)
-    spec = _convert(file, text)
+    text, table = toml_text.read(file, data)
+    spec = _convert(file, text, table)
     at = _lines(text)
     overlay = Overlay(
         file=file,
@@ -61,21 +60,7 @@ def tightened(bundle: Bundle, file: str, data: bytes) -> Bundle:
     return msgspec.structs.replace(bundle, overlay=overlay)
 
 
-def _decode(file: str, data: bytes) -> str:
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise PolicyError("not UTF-8", file=file, line=line) from error
-
-
-def _convert(file: str, text: str) -> _File:
-    try:
-        table: dict[str, Any] = tomli.loads(text)
-    except tomli.TOMLDecodeError as error:
-        found = _LINE_IN_ERROR.search(str(error))
-        line = int(found[1]) if found else len(text.splitlines())
-        raise PolicyError(f"not TOML: {error}", file=file, line=line) from error
+def _convert(file: str, text: str, table: dict[str, Any]) -> _File:
     lines = _lines(text)
     for key, tables in table.items():
         if len(lines.get(key, [])) != (len(tables) if isinstance(tables, list) else -1):

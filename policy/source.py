@@ -10,7 +10,7 @@ import msgspec
 
 from appliance.envelope import load_public_key
 from appliance.errors import EnvelopeError
-from policy.bundle import SHIPPED_RULES, parse_bundle, read_folder
+from policy.bundle import SHIPPED_RULES, parse_bundle, read_folder, refusal
 from policy.errors import PolicyError
 from policy.overlay import tightened
 from policy.rules import Bundle
@@ -38,8 +38,7 @@ def load(source: Source, before: InForce | None = None) -> Loaded:
     try:
         return demand(source, before)
     except PolicyError as error:
-        rule = f"{error.file}:{error.line}"
-        return Loaded(bundle=Bundle.refuse_all(f"the policy is broken: {error}", rule=rule))
+        return Loaded(bundle=refusal(error))
 
 
 def demand(source: Source, before: InForce | None = None, *, examples: bool = False) -> Loaded:

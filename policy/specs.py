@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 import msgspec
-import tomli
 from msgspec import structs
 
+from policy import toml_text
 from policy.errors import PolicyError
 from policy.lines import Lines
 from policy.places import Guard, Places, check_pattern
@@ -20,7 +20,6 @@ from policy.rules import CommandRule, ForbidRule, Form, Operand, Style
 from policy.types import ArgumentType, Types
 from policy.verdict import Effect, Ruling
 
-_LINE_IN_ERROR = re.compile(r"\(at line (\d+)")
 _OPERAND = re.compile(r"(.+?)([?*+]?)\Z")
 _MANY = 1 << 30
 
@@ -105,9 +104,9 @@ def compile_file(file: str, data: bytes, types: Types, *, examples: bool = True)
 
     Without `examples` they are forgotten at once: a node's executor is to stay small.
     """
-    text = _decode(file, data)
+    text, tables = toml_text.read(file, data)
     lines = Lines(file, text)
-    spec = _convert(file, text, lines)
+    spec = _convert(file, tables, lines)
     if not examples:
         bare = tuple(structs.replace(command, allow=(), deny=()) for command in spec.command)
         spec = structs.replace(spec, command=bare)
@@ -142,21 +141,7 @@ def _define(spec: TypeSpec, types: Types, file: str, line: int) -> None:
         raise PolicyError(f"{spec.name}: {error}", file=file, line=line) from error
 
 
-def _decode(file: str, data: bytes) -> str:
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise PolicyError("not UTF-8", file=file, line=line) from error
-
-
-def _convert(file: str, text: str, lines: Lines) -> FileSpec:
-    try:
-        tables: dict[str, Any] = tomli.loads(text)
-    except tomli.TOMLDecodeError as error:
-        found = _LINE_IN_ERROR.search(str(error))
-        line = int(found[1]) if found else len(text.splitlines())
-        raise PolicyError(f"not TOML: {error}", file=file, line=line) from error
+def _convert(file: str, tables: dict[str, Any], lines: Lines) -> FileSpec:
     try:
         return msgspec.convert(tables, FileSpec)
     except msgspec.ValidationError as error:
