@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from appliance import __version__
 from appliance.errors import SentinelError
 from policy.cli import authors, judging, life
 from policy.cli.common import COULD_NOT_TELL, NO, add_judging, add_key, add_policy, add_reader
@@ -55,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"sentinel {__version__}")
     parser.set_defaults(broken_is_no=False)
     actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION")
     _add_judging(actions)
