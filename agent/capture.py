@@ -43,7 +43,13 @@ Piece = Callable[[str], Evidence | None]
 
 
 def capture(
-    fired: Fired, readings: Readings, history: History, *, now: datetime, ours: frozenset[int]
+    fired: Fired,
+    readings: Readings,
+    history: History,
+    *,
+    now: datetime,
+    ours: frozenset[int],
+    role: str | None = None,
 ) -> Finding:
     """The finding with its evidence; `ours` are the pids of agent and executor."""
     measure = fired.measure
@@ -70,6 +76,7 @@ def capture(
         fired_at=now,
         boot_id=readings.boot_id,
         evidence=tuple(evidence),
+        role=role,
     )
 
 

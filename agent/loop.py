@@ -92,7 +92,15 @@ class Detection:
     def _events(self, turn: Turn, readings: Readings, *, now: datetime) -> list[Event]:
         ours = frozenset({os.getpid()})
         found = [
-            capture(fired, readings, self._history, now=now, ours=ours) for fired in turn.fired
+            capture(
+                fired,
+                readings,
+                self._history,
+                now=now,
+                ours=ours,
+                role=self._settings.role,
+            )
+            for fired in turn.fired
         ]
         ended = [
             Cleared(

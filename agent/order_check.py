@@ -27,6 +27,7 @@ from policy.evidence import facts_of
 from policy.facts import Facts
 from policy.reader import Program
 from policy.verdict import Effect, Ruling, Verdict
+from policy.windows import is_open
 
 StartedTicks = Callable[[int], int | None]
 """When a process was started, in clock ticks after boot; None when there is none of this pid."""
@@ -87,10 +88,14 @@ def check(
     _in_time(order, now=now)  # 4
     _approved(order)  # 6
     proven = _logged(order, trust)  # 7
-    facts = facts_of(order.finding)
+    window = is_open(trust.bundle.windows, now)  # by our clock, whatever the hub thought
+    facts = facts_of(order.finding, change_window_open=window)
     verdicts = [_allowed(step, trust, facts) for step in order.shown.steps]  # 8
     if order.finding.boot_id != boot_id:  # 9
         raise OrderRefusedError("9 facts", "the host was restarted since the evidence was taken")
+    if order.finding.role != trust.role:  # 9
+        said, real = order.finding.role or "none", trust.role or "none"
+        raise OrderRefusedError("9 facts", f"the evidence says role {said}, this node has {real}")
     steps = []
     for index, verdict in enumerate(verdicts):
         program = _program(verdict)

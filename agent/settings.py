@@ -8,7 +8,7 @@ from typing import Annotated
 
 import msgspec
 
-from agent.executor_settings import ExecutorSettings
+from agent.executor_settings import ExecutorSettings, Role
 from agent.limits import Limits, Megabytes, Samples, Seconds
 from appliance.channel import Identity
 from appliance.settings import Settings
@@ -24,6 +24,7 @@ class AgentSettings(Settings, frozen=True, kw_only=True):
     state_dir: Path  # spool and status; belongs to the agent
     executor_socket: Path  # where sentinel-executor listens
     hub_name: str = ""  # the DNS name the hub's certificate must carry; "": the host of `hub`
+    role: Role | None = None  # what this host is for; rules may be only for some roles
     cycle_s: Seconds = 5.0  # one look at the host
     fire_after: Samples = 3  # bad samples in a row that make a finding
     clear_after: Samples = 3  # good samples in a row that end it

@@ -37,6 +37,7 @@ class Trust:
 
     node: str
     mode: Mode
+    role: str | None
     order_key: Ed25519PublicKey
     audit_vkey: Vkey
     bundle: Bundle
@@ -66,6 +67,7 @@ def load_trust(
     return Trust(
         node=settings.node,
         mode=settings.mode,
+        role=settings.role,
         order_key=_order_key(settings.order_key),
         audit_vkey=_vkey(settings.audit_vkey),
         bundle=_policy(settings, checking=checking),

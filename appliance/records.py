@@ -156,6 +156,7 @@ class Finding(Record, frozen=True, kw_only=True, tag_field="type", tag="finding"
     fired_at: datetime
     boot_id: Name  # pid and start time mean something only within one boot
     evidence: Annotated[tuple[Evidence, ...], msgspec.Meta(max_length=256)]
+    role: Name | None = None  # what this host is for, by its own settings: "database"
 
 
 class Cleared(Record, frozen=True, kw_only=True, tag_field="type", tag="cleared"):

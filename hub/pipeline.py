@@ -86,7 +86,7 @@ class Pipeline:
             not_after = now + self.answer_within
             try:
                 judgement = judge_plan(
-                    incident, plan, gate=self.gate, mode=self.mode, not_after=not_after
+                    incident, plan, gate=self.gate, mode=self.mode, now=now, not_after=not_after
                 )
             except SentinelError as error:  # what cannot be judged does not run
                 _give_to_a_person(work, incident, error, now=now)

@@ -17,6 +17,7 @@ from policy.evidence import facts_of
 from policy.explain import MOST_INSIDE, MOST_OF_ONE, explain, found
 from policy.facts import Facts
 from policy.verdict import JudgedCommand, Ruling, Verdict, plain_reason
+from policy.windows import is_open
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,10 +46,11 @@ class Judgement:
 
 
 def judge_plan(
-    incident: Incident, plan: Plan, *, gate: Gate, mode: Mode, not_after: datetime
+    incident: Incident, plan: Plan, *, gate: Gate, mode: Mode, now: datetime, not_after: datetime
 ) -> Judgement:
-    """Judge every command of a plan on the facts of its own incident."""
-    facts = facts_of(incident.finding)
+    """Judge every command of a plan on the facts of its own incident, as they are now."""
+    window = is_open(gate.bundle.windows, now)
+    facts = facts_of(incident.finding, change_window_open=window)
     judged = [_judge_step(step, gate=gate, facts=facts) for step in plan.steps]
     worst = max((verdict.ruling for _, verdict in judged), default=Ruling.REVIEW)
     shown = Shown(

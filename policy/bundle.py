@@ -17,6 +17,7 @@ from policy.rules import Bundle, CommandRule, ForbidRule
 from policy.specs import compile_file
 from policy.types import Types
 from policy.verdict import Ruling, Verdict
+from policy.windows import Window
 
 __all__ = ["SHIPPED_RULES", "Bundle", "bundle_or_refusal", "parse_bundle", "read_folder"]
 
@@ -56,6 +57,7 @@ def parse_bundle(files: Mapping[str, bytes], *, examples: bool = True) -> Bundle
     commands: dict[str, CommandRule] = {}
     forbids: dict[str, tuple[ForbidRule, ...]] = {}
     places = Places()
+    windows: tuple[Window, ...] = ()
     types = Types()
     for file in sorted(files):  # in this order, so a type may be used in later files
         rules = compile_file(file, files[file], types, examples=examples)
@@ -65,6 +67,7 @@ def parse_bundle(files: Mapping[str, bytes], *, examples: bool = True) -> Bundle
             for name in sorted(forbid.names):
                 forbids[name] = (*forbids.get(name, ()), forbid)
         places = places.joined(rules.places)
+        windows += rules.windows
     if not places.secret:
         raise PolicyError("no file names secret places", file=min(files), line=1)
     bundle = Bundle(
@@ -73,6 +76,7 @@ def parse_bundle(files: Mapping[str, bytes], *, examples: bool = True) -> Bundle
         forbids=forbids,
         types=types,
         guard=Guard(places),
+        windows=windows,
     )
     if examples:
         check_examples(bundle)

@@ -21,8 +21,8 @@ SHORT_ID = 12  # what docker and podman show of a container's 64 hexadecimal dig
 _CONTAINER = re.compile(r"(?:docker|libpod|crio|cri-containerd)-([0-9a-f]{64})\.scope\Z")
 
 
-def facts_of(finding: Finding) -> Facts:
-    """Processes with their start times, units, mounts and paths that this finding names."""
+def facts_of(finding: Finding, *, change_window_open: bool = False) -> Facts:
+    """Processes with their start times, units, mounts, paths that this finding names; the role."""
     processes, units, containers, mounts, paths = set(), set(), set(), set(), set()
     for item in finding.evidence:
         match item:
@@ -48,4 +48,6 @@ def facts_of(finding: Finding) -> Facts:
         containers=frozenset(containers),
         mounts=frozenset(mounts),
         paths=frozenset(paths),
+        role=finding.role or "",
+        change_window_open=change_window_open,
     )

@@ -4,7 +4,7 @@ import re
 
 from policy.errors import PolicyError
 
-_HEADER = re.compile(r"\[\[(command|command\.form|forbid|type)\]\]|\[(places)\]")
+_HEADER = re.compile(r"\[\[(command|command\.form|forbid|type|window)\]\]|\[(places)\]")
 _WHERE_IN_ERROR = re.compile(r"`\$\.(command|forbid|type)\[(\d+)\](?:\.form\[(\d+)\])?")
 
 
@@ -17,6 +17,7 @@ class Lines:
         self.forms: list[list[int]] = []
         self.forbids: list[int] = []
         self.types: list[int] = []
+        self.windows: list[int] = []
         self.places = 1
         for number, line in enumerate(text.splitlines(), start=1):
             if '"""' in line or "'''" in line:
@@ -36,13 +37,15 @@ class Lines:
                 self.forbids.append(number)
             case "type":
                 self.types.append(number)
+            case "window":
+                self.windows.append(number)
             case _:
                 pass
 
-    def check(self, forms: list[int], forbids: int, types: int) -> None:
+    def check(self, forms: list[int], forbids: int, types: int, windows: int) -> None:
         """A table written inline has no line: refuse it. The counts are those of the values."""
-        seen = [len(lines) for lines in self.forms], len(self.forbids), len(self.types)
-        if seen != (forms, forbids, types):
+        flat = len(self.forbids), len(self.types), len(self.windows)
+        if ([len(lines) for lines in self.forms], *flat) != (forms, forbids, types, windows):
             message = "write each table with its own [[header]] line"
             raise PolicyError(message, file=self.file, line=1)
 

@@ -12,6 +12,7 @@ import msgspec
 from policy.places import Guard, Places
 from policy.types import ArgumentType, Types
 from policy.verdict import Effect, Ruling
+from policy.windows import Window
 
 Style = Literal["gnu", "ps", "find", "exact", "subcommand", "dd"]
 
@@ -94,6 +95,7 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
     forbids: Mapping[str, tuple[ForbidRule, ...]] = {}
     types: Types = msgspec.field(default_factory=Types)
     guard: Guard = msgspec.field(default_factory=lambda: Guard(Places()))
+    windows: tuple[Window, ...] = ()  # when changes may be made
     overlay: Overlay | None = None
     refusal: str = ""  # set when the policy is broken: why everything is refused
     refusal_rule: str = ""

@@ -19,6 +19,7 @@ from policy.places import Guard, Places, check_pattern
 from policy.rules import CommandRule, ForbidRule, Form, Operand, Style
 from policy.types import ArgumentType, Types
 from policy.verdict import Effect, Ruling
+from policy.windows import Window, window
 
 _OPERAND = re.compile(r"(.+?)([?*+]?)\Z")
 _MANY = 1 << 30
@@ -35,6 +36,14 @@ class TypeSpec(_Record, frozen=True, kw_only=True):
     pattern: str
     expected: str
     script: bool = False  # `$NAME` in it is the script's own, not a placeholder
+
+
+class WindowSpec(_Record, frozen=True, kw_only=True):
+    """`[[window]]`: when changes may be made, in UTC; over midnight when the end is less."""
+
+    start: str
+    end: str
+    days: tuple[str, ...] = ()  # none: every day
 
 
 class FormSpec(_Record, frozen=True, kw_only=True):
@@ -86,6 +95,7 @@ class FileSpec(_Record, frozen=True, kw_only=True):
     """A whole rule file."""
 
     type: tuple[TypeSpec, ...] = ()
+    window: tuple[WindowSpec, ...] = ()
     command: tuple[CommandSpec, ...] = ()
     forbid: tuple[ForbidSpec, ...] = ()
     places: Places = Places()
@@ -97,6 +107,7 @@ class RuleFile(msgspec.Struct, frozen=True, kw_only=True):
     commands: tuple[CommandRule, ...]
     forbids: tuple[ForbidRule, ...]
     places: Places
+    windows: tuple[Window, ...]
 
 
 def compile_file(file: str, data: bytes, types: Types, *, examples: bool = True) -> RuleFile:
@@ -111,7 +122,12 @@ def compile_file(file: str, data: bytes, types: Types, *, examples: bool = True)
         bare = tuple(structs.replace(command, allow=(), deny=()) for command in spec.command)
         spec = structs.replace(spec, command=bare)
     _check_places(file, spec.places, lines)
-    lines.check([len(command.form) for command in spec.command], len(spec.forbid), len(spec.type))
+    lines.check(
+        [len(command.form) for command in spec.command],
+        len(spec.forbid),
+        len(spec.type),
+        len(spec.window),
+    )
     for one, line in zip(spec.type, lines.types, strict=True):
         _define(one, types, file, line)
     commands = tuple(
@@ -122,7 +138,10 @@ def compile_file(file: str, data: bytes, types: Types, *, examples: bool = True)
         _forbid(forbid, f"{file}:{line}")
         for forbid, line in zip(spec.forbid, lines.forbids, strict=True)
     )
-    return RuleFile(commands=commands, forbids=forbids, places=spec.places)
+    windows = tuple(
+        _window(one, file, line) for one, line in zip(spec.window, lines.windows, strict=True)
+    )
+    return RuleFile(commands=commands, forbids=forbids, places=spec.places, windows=windows)
 
 
 def _check_places(file: str, places: Places, lines: Lines) -> None:
@@ -132,6 +151,13 @@ def _check_places(file: str, places: Places, lines: Lines) -> None:
         Guard(Places(hosts=places.hosts))
     except ValueError as error:
         raise PolicyError(f"places: {error}", file=file, line=lines.places) from error
+
+
+def _window(spec: WindowSpec, file: str, line: int) -> Window:
+    try:
+        return window(spec.days, spec.start, spec.end)
+    except ValueError as error:
+        raise PolicyError(f"window: {error}", file=file, line=line) from error
 
 
 def _define(spec: TypeSpec, types: Types, file: str, line: int) -> None:

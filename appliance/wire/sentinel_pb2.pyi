@@ -104,7 +104,7 @@ class Body(_message.Message):
     def __init__(self, finding: _Optional[_Union[Finding, _Mapping]] = ..., cleared: _Optional[_Union[Cleared, _Mapping]] = ..., persisting: _Optional[_Union[Persisting, _Mapping]] = ..., report: _Optional[_Union[Report, _Mapping]] = ..., dropped: _Optional[_Union[Dropped, _Mapping]] = ...) -> None: ...
 
 class Finding(_message.Message):
-    __slots__ = ("finding_id", "condition", "subject", "severity", "summary", "observed", "limit", "unit", "first_bad_at", "fired_at", "boot_id", "evidence")
+    __slots__ = ("finding_id", "condition", "subject", "severity", "summary", "observed", "limit", "unit", "first_bad_at", "fired_at", "boot_id", "evidence", "role")
     FINDING_ID_FIELD_NUMBER: _ClassVar[int]
     CONDITION_FIELD_NUMBER: _ClassVar[int]
     SUBJECT_FIELD_NUMBER: _ClassVar[int]
@@ -117,6 +117,7 @@ class Finding(_message.Message):
     FIRED_AT_FIELD_NUMBER: _ClassVar[int]
     BOOT_ID_FIELD_NUMBER: _ClassVar[int]
     EVIDENCE_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
     finding_id: str
     condition: str
     subject: str
@@ -129,7 +130,8 @@ class Finding(_message.Message):
     fired_at: _timestamp_pb2.Timestamp
     boot_id: str
     evidence: _containers.RepeatedCompositeFieldContainer[Evidence]
-    def __init__(self, finding_id: _Optional[str] = ..., condition: _Optional[str] = ..., subject: _Optional[str] = ..., severity: _Optional[str] = ..., summary: _Optional[str] = ..., observed: _Optional[float] = ..., limit: _Optional[float] = ..., unit: _Optional[str] = ..., first_bad_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., fired_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., boot_id: _Optional[str] = ..., evidence: _Optional[_Iterable[_Union[Evidence, _Mapping]]] = ...) -> None: ...
+    role: str
+    def __init__(self, finding_id: _Optional[str] = ..., condition: _Optional[str] = ..., subject: _Optional[str] = ..., severity: _Optional[str] = ..., summary: _Optional[str] = ..., observed: _Optional[float] = ..., limit: _Optional[float] = ..., unit: _Optional[str] = ..., first_bad_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., fired_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., boot_id: _Optional[str] = ..., evidence: _Optional[_Iterable[_Union[Evidence, _Mapping]]] = ..., role: _Optional[str] = ...) -> None: ...
 
 class Evidence(_message.Message):
     __slots__ = ("process", "mount", "directory", "file", "unit", "metric", "log")

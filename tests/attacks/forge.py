@@ -66,6 +66,7 @@ class Forge:
         (self.folder / "state").mkdir()
         self.trust = Trust(
             node=NODE,
+            role=None,
             mode=self.mode,
             order_key=self.order_key.public_key(),
             audit_vkey=parse_vkey(self.signer.vkey),

@@ -20,7 +20,8 @@ from appliance.ids import uuid7
 from appliance.records import Mode, Outcome, Report
 from audit.signer import LocalSigner
 from policy.rules import Bundle
-from tests.attacks.forge import Forge, changed, wait_for
+from policy.windows import window
+from tests.attacks.forge import Forge, changed, shipped, wait_for
 
 
 @pytest.fixture
@@ -301,6 +302,34 @@ def test_8_hub_and_node_that_read_a_command_differently_run_nothing(
     other = changed(shown.steps[0], program_digest="0" * 64)
     order = forge.order(finding, shown=changed(shown, steps=(other,)))
     refused(forge.give(order), "8 policy", victim)
+
+
+def test_8_a_change_window_is_open_by_the_node_s_clock_or_nothing_runs(
+    forge: Forge, victim: "subprocess.Popen[bytes]"
+) -> None:
+    rule = shipped().commands["kill"]
+    forms = tuple(changed(form, change_window=True) for form in rule.forms)
+    commands = {**shipped().commands, "kill": changed(rule, forms=forms)}
+    forge.trust.bundle = changed(shipped(), commands=commands)
+    finding = forge.finding(victim.pid)
+    order = forge.order(finding, shown=forge.shown(finding, kill(victim)))
+    report = forge.give(order)
+    refused(report, "8 policy", victim)
+    assert "only while a change window is open" in report.reason
+    always = (window([], "00:00", "12:00"), window([], "12:00", "00:00"))
+    forge.trust.bundle = changed(forge.trust.bundle, windows=always)
+    finding = forge.finding(victim.pid)
+    report = forge.give(forge.order(finding, shown=forge.shown(finding, kill(victim))))
+    assert report.outcome is Outcome.SUCCEEDED, report
+
+
+def test_9_evidence_of_a_host_with_another_role_runs_nothing(
+    forge: Forge, victim: "subprocess.Popen[bytes]"
+) -> None:
+    order = forge.order(forge.finding(victim.pid, role="database"), kill(victim))
+    report = forge.give(order)
+    refused(report, "9 facts", victim)
+    assert "role database, this node has none" in report.reason
 
 
 def test_9_a_pid_that_is_another_process_now_is_not_signalled(

@@ -200,7 +200,12 @@ def judged(
     texts = commands or tuple(COMMANDS[ruling] for ruling in rulings)
     plan = plan_of(seeded, texts, model_error=model_error)
     judgement = judge_plan(
-        incident_of(db, seeded), plan, gate=gate(), mode=mode, not_after=now() + valid_for
+        incident_of(db, seeded),
+        plan,
+        gate=gate(),
+        mode=mode,
+        now=now(),
+        not_after=now() + valid_for,
     )
     seeded.shown, seeded.verdicts = judgement.shown, judgement.verdicts
     if not commands:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec import structs
 
 from appliance.records import Mode
 from hub.approve import Answerer, approve, close, record_manual, reject
@@ -19,6 +20,7 @@ from hub.pipeline import Pipeline
 from hub.validate import Gate
 from policy.bundle import SHIPPED_RULES, parse_bundle, read_folder
 from policy.evaluate import EchoReader
+from policy.windows import window
 from tests.hub.builders import NOW, PID, cleared, outbox, proposed, received, state_of
 
 pytestmark = pytest.mark.postgres
@@ -83,6 +85,26 @@ def test_a_plan_of_allowed_commands_waits_for_an_answer(
     _yes(database, incident_id)
     assert state_of(database, incident_id) == "approved"
     assert "approval.grant" in [row["type"] for row in outbox(database)]
+
+
+@pytest.mark.parametrize(("hour", "state"), [(NOW.hour, "awaiting"), (NOW.hour + 1, "manual")])
+def test_a_rule_with_a_change_window_waits_for_an_answer_only_while_it_is_open(
+    database: Database, pipeline: Pipeline, hour: int, state: str
+) -> None:
+    bundle = pipeline.gate.bundle
+    rule = bundle.commands["kill"]
+    forms = tuple(structs.replace(form, change_window=True) for form in rule.forms)
+    pipeline.gate = Gate(
+        bundle=structs.replace(
+            bundle,
+            commands={**bundle.commands, "kill": structs.replace(rule, forms=forms)},
+            windows=(window([], f"{hour:02}:00", f"{hour:02}:59"),),
+        ),
+        second=EchoReader(),
+    )
+    incident_id, _ = proposed(database, KILL)
+    pipeline.turn(NOW)
+    assert state_of(database, incident_id) == state
 
 
 @pytest.mark.parametrize(
