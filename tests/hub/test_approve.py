@@ -1,5 +1,6 @@
 """Who may say yes, to what, and until when."""
 
+import dataclasses
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -94,16 +95,14 @@ def test_a_rule_with_a_change_window_waits_for_an_answer_only_while_it_is_open(
     bundle = pipeline.gate.bundle
     rule = bundle.commands["kill"]
     forms = tuple(structs.replace(form, change_window=True) for form in rule.forms)
-    pipeline.gate = Gate(
-        bundle=structs.replace(
-            bundle,
-            commands={**bundle.commands, "kill": structs.replace(rule, forms=forms)},
-            windows=(window([], f"{hour:02}:00", f"{hour:02}:59"),),
-        ),
-        second=EchoReader(),
+    windowed = structs.replace(
+        bundle,
+        commands={**bundle.commands, "kill": structs.replace(rule, forms=forms)},
+        windows=(window([], f"{hour:02}:00", f"{hour:02}:59"),),
     )
+    gate = Gate(bundle=windowed, second=EchoReader())
     incident_id, _ = proposed(database, KILL)
-    pipeline.turn(NOW)
+    dataclasses.replace(pipeline, gate=gate).turn(NOW)
     assert state_of(database, incident_id) == state
 
 
