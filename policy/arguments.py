@@ -304,6 +304,10 @@ class _Walk:
         for at, word in enumerate(self.argv[2:], start=2):
             if word in self.form.first:
                 raise Misfit("not-first", at, f"{word} must be the first word", expected=word)
-        if self.form.last and self.argv[-1] not in self.form.last:
+        if self.form.last:
             word = "|".join(sorted(self.form.last))
-            raise Misfit("not-last", -1, f"{word} must be the last word", expected=word)
+            for at, given in enumerate(self.argv[:-1]):
+                if given in self.form.last:
+                    raise Misfit("not-last", at, f"{given} must be the last word", expected=word)
+            if self.argv[-1] not in self.form.last:
+                raise Misfit("not-last", -1, f"{word} must be the last word", expected=word)

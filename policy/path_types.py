@@ -21,6 +21,14 @@ def _named(value: str) -> Fault | None:
     return None if _RELATIVE.match(value) else _absolute(value)
 
 
+def _goes_up(value: str, path: str) -> Fault | None:
+    """`/var/run/../etc/x` is below `/var` by its name, and in `/etc` once the link is followed."""
+    if ".." not in value.split("/"):
+        return None
+    message = f"{value} goes up with `..`, which a link could turn elsewhere"
+    return Fault(code="dot-dot", message=message, hint=f"write {path}")
+
+
 def _absolute(value: str) -> Fault | None:
     if value.startswith("/") and _TEXT.match(value):
         return None
@@ -38,12 +46,15 @@ def _path_stat(_parameters: str) -> tuple[str, Check]:
         if fault := _named(value):
             return fault
         path = normal_path(value)
-        return _secret(value, path) if guard.secret.covers(path) else None
+        if guard.secret.covers(path):
+            return _secret(value, path)
+        return _goes_up(value, path)
 
     return "an absolute path outside secret places", check
 
 
-def _path_read(_parameters: str) -> tuple[str, Check]:
+def _path_shown(_parameters: str) -> tuple[str, Check]:
+    """For programs that show only the public part of what they open."""
     _, look = _path_stat("")
 
     def check(value: str, facts: Facts, guard: Guard) -> Fault | None:
@@ -58,6 +69,21 @@ def _path_read(_parameters: str) -> tuple[str, Check]:
     return "an absolute path of a file outside secret places and devices", check
 
 
+def _path_read(_parameters: str) -> tuple[str, Check]:
+    expected, shown = _path_shown("")
+
+    def check(value: str, facts: Facts, guard: Guard) -> Fault | None:
+        if fault := shown(value, facts, guard):
+            return fault
+        if guard.mixed.covers(normal_path(value)):
+            message = f"{value} may hold secrets beside what is public"
+            hint = "a certificate: openssl x509 -noout -text -in FILE"
+            return Fault(code="secret-path", message=message, hint=hint)
+        return None
+
+    return expected, check
+
+
 def _tree_read(_parameters: str) -> tuple[str, Check]:
     _, read = _path_read("")
 
@@ -65,7 +91,7 @@ def _tree_read(_parameters: str) -> tuple[str, Check]:
         if fault := read(value, facts, guard):
             return fault
         path = normal_path(value)
-        if guard.secret.has_below(path) or guard.devices.has_below(path):
+        if any(places.has_below(path) for places in (guard.secret, guard.devices, guard.mixed)):
             message = f"below {path} there are places that hold secrets, or devices"
             return Fault(code="secret-path", message=message, hint="name a folder further down")
         return None
@@ -95,9 +121,8 @@ def _path_under(parameters: str, *, itself: bool = False) -> tuple[str, Check]:
         if not any(is_below(path, root) or (itself and path == root) for root in roots):
             aka = "" if value == path else f"{value} is {path}, which"
             return Fault(code="outside-roots", message=f"{aka or path} is not {expected}")
-        if ".." in value.split("/"):
-            message = f"{value} goes up with `..`, which a link could turn elsewhere"
-            return Fault(code="dot-dot", message=message, hint=f"write {path}")
+        if fault := _goes_up(value, path):
+            return fault
         if endings and not path.endswith(endings):
             return Fault(code="outside-roots", message=f"{path} is not {expected}")
         if guard.secret.covers(path):
@@ -131,6 +156,7 @@ def _path_in_evidence(parameters: str) -> tuple[str, Check]:
 MAKERS: dict[str, Maker] = {
     "path-stat": _path_stat,
     "path-read": _path_read,
+    "path-shown": _path_shown,
     "tree-read": _tree_read,
     "path-under": _path_under,
     "dir-under": _dir_under,

@@ -23,6 +23,7 @@ class Places(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     secret: tuple[str, ...] = ()  # never read, never changed, with everything below
     devices: tuple[str, ...] = ()  # may be looked at, not opened: reading can block or disturb
+    mixed: tuple[str, ...] = ()  # opened only by programs that show none of the keys in it
     precious: tuple[str, ...] = ()  # may be read; never deleted or emptied
     units: tuple[str, ...] = ()  # never started, stopped or restarted
     hosts: tuple[str, ...] = ()  # may be asked over the network: names, `*.site.test`, 10.0.0.0/8
@@ -32,6 +33,7 @@ class Places(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return Places(
             secret=self.secret + other.secret,
             devices=self.devices + other.devices,
+            mixed=self.mixed + other.mixed,
             precious=self.precious + other.precious,
             units=self.units + other.units,
             hosts=self.hosts + other.hosts,
@@ -71,7 +73,7 @@ class Matcher:
         below = self._below.get(path[1:].partition("/")[0])
         if below and below.match(path):
             return True
-        slashed = path + "/"
+        slashed = path.lower() + "/"  # `Passwords.txt`, `DB_PASSWORD`
         return any(text in slashed for text in self._texts)
 
     def has_below(self, path: str) -> bool:
@@ -93,7 +95,7 @@ def check_pattern(pattern: str) -> None:
 
 def _text(name: str) -> str:
     """What stands in a path with a final slash exactly when one of its names fits."""
-    core = name.strip("*")
+    core = name.strip("*").lower()
     return f"{'' if name[0] == '*' else '/'}{core}{'' if name[-1] == '*' else '/'}"
 
 
@@ -122,6 +124,7 @@ class Guard:
     def __init__(self, places: Places) -> None:
         self.secret = Matcher(places.secret)
         self.devices = Matcher(places.devices)
+        self.mixed = Matcher(places.mixed)
         self.precious = Matcher(places.precious)
         networks = [host for host in places.hosts if "/" in host]
         self._networks = [ipaddress.ip_network(network) for network in networks]

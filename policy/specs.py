@@ -146,7 +146,7 @@ def compile_file(file: str, data: bytes, types: Types, *, examples: bool = True)
 
 def _check_places(file: str, places: Places, lines: Lines) -> None:
     try:
-        for pattern in (*places.secret, *places.devices, *places.precious):
+        for pattern in (*places.secret, *places.devices, *places.mixed, *places.precious):
             check_pattern(pattern)
         Guard(Places(hosts=places.hosts))
     except ValueError as error:
