@@ -70,5 +70,8 @@ def _check(value: Any, *, depth: int) -> None:  # noqa: C901 - one case a JSON t
 def _check_text(text: str) -> None:
     if "\x7f" in text:
         raise CanonicalError("text contains U+007F")
-    if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
-        raise CanonicalError("text contains a lone surrogate")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise CanonicalError("text contains a lone surrogate") from error

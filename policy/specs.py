@@ -148,7 +148,8 @@ def _check_places(file: str, places: Places, lines: Lines) -> None:
     try:
         for pattern in (*places.secret, *places.devices, *places.mixed, *places.precious):
             check_pattern(pattern)
-        Guard(Places(hosts=places.hosts))
+        if places.hosts:
+            Guard(Places(hosts=places.hosts))
     except ValueError as error:
         raise PolicyError(f"places: {error}", file=file, line=lines.places) from error
 
