@@ -16,8 +16,8 @@ from policy.errors import SyntaxRefusedError
 from policy.facts import decode_facts
 from policy.overlay import tightened
 from policy.reader import read
+from policy.rule_format import CommandSpec, FormSpec
 from policy.rules import Bundle
-from policy.specs import CommandSpec, FormSpec
 from policy.verdict import Ruling, Verdict
 
 TEXT = (Path(__file__).parents[2] / "policy" / "README.md").read_text()
