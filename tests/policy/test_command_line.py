@@ -4,11 +4,15 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from policy.__main__ import main
+from policy.facts import Facts
+from policy.verdict import Verdict
+from tests.policy.test_attacks import lines
 
 FACTS = {"processes": [{"pid": 4242, "started_ticks": 1}], "units": ["nginx.service"]}
 
@@ -141,3 +145,15 @@ def test_help_answers_within_a_second() -> None:
     )
     assert time.monotonic() - started < 1
     assert "examples:" in done.stdout
+
+
+def test_another_process_gives_the_same_verdict_and_the_same_digest_of_the_program(
+    ask: Callable[..., Verdict],
+) -> None:
+    """Hub and node are two processes: the canonical program and its digest are their contract."""
+    texts = [*lines("benign.txt")[::3], "kill -TERM 4242", "rm -rf /"]
+    _, answers = stream([json.dumps({"id": 0, "cmd": text}) for text in texts])
+    for text, answer in zip(texts, answers, strict=True):
+        here = ask(text, facts=Facts())
+        assert answer["program"] == (here.program.digest if here.program else None), text
+        assert (answer["verdict"], answer["policy"]) == (here.ruling.word, here.policy_digest), text
