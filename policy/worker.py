@@ -35,6 +35,10 @@ _CHILD = (
 )
 
 
+# Where this very package is: an editable install finds it by a hook that the child does without.
+_HOME = str(Path(__file__).absolute().parents[1])
+
+
 class GuardedReader:
     """The second reader for daemons: starts its worker at the first line, safe between threads."""
 
@@ -115,7 +119,7 @@ class GuardedReader:
                 "-S",
                 "-c",
                 _CHILD,
-                json.dumps([str(Path(entry).absolute()) for entry in sys.path]),
+                json.dumps([_HOME, *(str(Path(entry).absolute()) for entry in sys.path)]),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

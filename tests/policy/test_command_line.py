@@ -28,6 +28,21 @@ def stream(lines: list[str], *options: str) -> tuple[int, list[dict[str, object]
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
 
 
+def test_the_installed_command_answers_wherever_it_is_called(tmp_path: Path) -> None:
+    """As people call it: the script of the install, from a folder that is not the checkout."""
+    done = subprocess.run(
+        [Path(sys.executable).with_name("sentinel-policy"), "check", "df -h", "ls $x"],
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert [line.split("\t")[0] for line in done.stdout.splitlines()] == ["allow", "block"]
+    assert (done.returncode, done.stderr) == (4, "")
+
+
 @pytest.mark.parametrize(
     ("commands", "status"),
     [
