@@ -25,6 +25,7 @@ from audit.proof import Proven, verify
 from policy.evaluate import judge
 from policy.evidence import facts_of
 from policy.facts import Facts
+from policy.places import Guard
 from policy.reader import Program
 from policy.verdict import Effect, Ruling, Verdict
 from policy.windows import is_open
@@ -104,7 +105,7 @@ def check(
         if verdict.effect != Effect.READ.word:
             _demand_unprotected(processes)  # 9
         files = tuple(_file_of(command.paths) for command in verdict.commands)  # 10
-        _demand_no_links(verdict)  # 10
+        _demand_honest_paths(verdict, trust.bundle.guard)  # 10
         steps.append(Runnable(index=index, program=program, files=files, processes=processes))
     return Checked(order=order, steps=tuple(steps), checkpoint=proven.checkpoint)
 
@@ -235,11 +236,25 @@ def _absent(paths: tuple[str, ...]) -> str:
     raise OrderRefusedError("10 program", f"none of {', '.join(paths) or 'no file'} is here")
 
 
-def _demand_no_links(verdict: Verdict) -> None:
-    """What a changing command names must not lead elsewhere through a symbolic link."""
+def _demand_honest_paths(verdict: Verdict, guard: Guard) -> None:
+    """What a command names must not lead elsewhere through a symbolic link.
+
+    A changing command may name no link at all. A reading one may (`/var/run` is one), unless it
+    leads into a place that the policy keeps closed and that the name itself is not in.
+    """
     for command in verdict.commands:
-        if command.effect == Effect.READ.word:
-            continue
         for word in command.argv[1:]:
-            if word.startswith("/") and os.path.realpath(word) != os.path.normpath(word):
-                raise OrderRefusedError("10 program", f"{word} leads elsewhere by a link")
+            for name in (word, word.partition("=")[2]) if "/" in word else ():
+                _demand_honest_path(name, guard, reads=command.effect == Effect.READ.word)
+
+
+def _demand_honest_path(name: str, guard: Guard, *, reads: bool) -> None:
+    path = os.path.normpath(os.path.join("/", name))  # noqa: PTH118  # commands run in /
+    real = os.path.realpath(path)
+    if real == path:
+        return
+    if not reads and name.startswith("/"):
+        raise OrderRefusedError("10 program", f"{name} leads elsewhere by a link")
+    for places in (guard.secret, guard.devices, guard.mixed):
+        if places.covers(real) and not places.covers(path):
+            raise OrderRefusedError("10 program", f"{name} leads by a link into a closed place")

@@ -1,6 +1,6 @@
 """Types for paths: what may be looked at, read, or deleted, after normalising the name.
 
-Links are not followed here. The executor resolves the real path and checks it again.
+Links are not followed here. The executor resolves the real path and looks again where it leads.
 """
 
 import re
@@ -10,10 +10,8 @@ from policy.fault import Check, Fault, Maker
 from policy.places import Guard, is_below, normal_path
 
 _TEXT = re.compile(r"[\x20-\x7e]{1,200}\Z")
-
-
-_RELATIVE = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.@%+,/ -]{0,199}\Z")  # no `:` and `=`: some
-# programs read them as a host or an assignment
+# No `:` and no `=`: some programs read them as a host or an assignment.
+_RELATIVE = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.@%+,/ -]{0,199}\Z")
 
 
 def _named(value: str) -> Fault | None:

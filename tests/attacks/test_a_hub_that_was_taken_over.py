@@ -332,6 +332,33 @@ def test_9_evidence_of_a_host_with_another_role_runs_nothing(
     assert "role database, this node has none" in report.reason
 
 
+@pytest.mark.parametrize("target", ["/etc/shadow", "/root", "/dev/zero", "/proc/self/environ"])
+@pytest.mark.parametrize("command", ["cat {}", "grep -e x {}", "uptime; wc -l {}"])
+def test_10_a_link_that_leads_to_a_secret_place_or_a_device_is_not_read(
+    forge: Forge, victim: "subprocess.Popen[bytes]", tmp_path: Path, target: str, command: str
+) -> None:
+    link = tmp_path / "harmless.log"
+    link.symlink_to(target)
+    order = forge.order(forge.finding(), command.format(link))
+    refused(forge.give(order), "10 program", victim)
+
+
+def test_10_a_link_on_the_way_leads_to_a_secret_place_as_well(
+    forge: Forge, victim: "subprocess.Popen[bytes]", tmp_path: Path
+) -> None:
+    (tmp_path / "e").symlink_to("/etc")
+    order = forge.order(forge.finding(), f"cat {tmp_path}/e/shadow")
+    refused(forge.give(order), "10 program", victim)
+
+
+def test_10_a_link_to_what_may_be_read_is_read(forge: Forge, tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("through the link\n")
+    (tmp_path / "link").symlink_to(tmp_path / "text")
+    report = forge.give(forge.order(forge.finding(), f"cat {tmp_path}/link"))
+    assert report.outcome is Outcome.SUCCEEDED, report
+    assert "through the link" in report.steps[0].output
+
+
 def test_9_a_pid_that_is_another_process_now_is_not_signalled(
     forge: Forge, victim: "subprocess.Popen[bytes]"
 ) -> None:
