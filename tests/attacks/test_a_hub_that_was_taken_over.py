@@ -346,8 +346,8 @@ def test_10_a_link_that_leads_to_a_secret_place_or_a_device_is_not_read(
 def test_10_a_link_on_the_way_leads_to_a_secret_place_as_well(
     forge: Forge, victim: "subprocess.Popen[bytes]", tmp_path: Path
 ) -> None:
-    (tmp_path / "e").symlink_to("/etc")
-    order = forge.order(forge.finding(), f"cat {tmp_path}/e/shadow")
+    (tmp_path / "e").symlink_to("/root")
+    order = forge.order(forge.finding(), f"cat {tmp_path}/e/notes")
     refused(forge.give(order), "10 program", victim)
 
 
