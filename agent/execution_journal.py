@@ -29,7 +29,7 @@ class Line(Record, frozen=True, kw_only=True, omit_defaults=True):
     at: datetime
     what: What
     order_id: str
-    approval_id: Annotated[str, msgspec.Meta(max_length=255)] = ""
+    approval_ids: tuple[Annotated[str, msgspec.Meta(max_length=255)], ...] = ()
     shown_digest: str = ""
     index: int | None = None
     result: StepResult | None = None
@@ -44,7 +44,7 @@ class ExecutionJournal:
         self._lines = _read(path)
         self.orders: set[str] = {line.order_id for line in self._lines}
         self.approvals: set[str] = {
-            mark for line in self._lines for mark in (line.approval_id, line.shown_digest) if mark
+            mark for line in self._lines for mark in (*line.approval_ids, line.shown_digest) if mark
         }
         try:
             self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -63,7 +63,7 @@ class ExecutionJournal:
             raise JournalError(f"{self._path}: cannot write: {error.strerror}") from error
         self._lines.append(line)
         self.orders.add(line.order_id)
-        self.approvals.update(mark for mark in (line.approval_id, line.shown_digest) if mark)
+        self.approvals.update(mark for mark in (*line.approval_ids, line.shown_digest) if mark)
 
     def untold(self) -> list[Report]:
         """Reports that the agent has not confirmed, oldest first."""

@@ -70,8 +70,8 @@ class Executor:
                     at=_now(),
                     what="claimed",
                     order_id=order.order_id,
-                    approval_id=order.approval.approval_id,
-                    shown_digest=order.approval.shown_digest,
+                    approval_ids=tuple(one.approval.approval_id for one in order.approvals),
+                    shown_digest=order.approvals[0].approval.shown_digest,
                 )
             )
         self._waiting.put(order)

@@ -18,7 +18,7 @@ from agent.trust import Trust
 from appliance import records
 from appliance.envelope import ORDER_TYPE, open_sealed
 from appliance.errors import RefusedError
-from appliance.records import JudgedStep, Order, ProcessEvidence
+from appliance.records import JudgedStep, Logged, Order, ProcessEvidence
 from audit.checkpoint import Checkpoint
 from audit.errors import ProofError
 from audit.proof import Proven, verify
@@ -68,10 +68,11 @@ def open_order(envelope: bytes, trust: Trust) -> Order:
 
 def demand_fresh(order: Order, journal: ExecutionJournal) -> None:
     """Check 5, before the order is claimed: it, its approval and its plan never ran here."""
+    approvals = [one.approval for one in order.approvals]
     for what, mark, used in (
         ("order", order.order_id, journal.orders),
-        ("approval", order.approval.approval_id, journal.approvals),
-        ("plan", order.approval.shown_digest, journal.approvals),
+        *(("approval", one.approval_id, journal.approvals) for one in approvals),
+        *(("plan", one.shown_digest, journal.approvals) for one in approvals),
     ):
         if mark in used:
             raise OrderRefusedError("5 once", f"the {what} {mark} was used here before")
@@ -88,7 +89,7 @@ def check(
     _for_this_node(order, trust)  # 3
     _in_time(order, now=now)  # 4
     _approved(order)  # 6
-    proven = _logged(order, trust)  # 7
+    proven = [_logged(one, order, trust) for one in order.approvals][-1]  # 7
     window = is_open(trust.bundle.windows, now)  # by our clock, whatever the hub thought
     facts = facts_of(order.finding, change_window_open=window)
     verdicts = [_allowed(step, trust, facts) for step in order.shown.steps]  # 8
@@ -153,9 +154,11 @@ def _in_time(order: Order, *, now: datetime) -> None:
 
 
 def _approved(order: Order) -> None:
-    shown, approval = order.shown, order.approval
+    shown, digest = order.shown, records.digest_of(order.shown)
+    for one in order.approvals:
+        if one.approval.shown_digest != digest:
+            raise OrderRefusedError("6 approval", "not true: the approval is of what was shown")
     expected = {
-        "the approval is of what was shown": (approval.shown_digest, records.digest_of(shown)),
         "the evidence is what was shown": (
             shown.evidence_digest,
             records.digest_of(order.finding),
@@ -170,12 +173,12 @@ def _approved(order: Order) -> None:
         raise OrderRefusedError("6 approval", "there is no command in it")
 
 
-def _logged(order: Order, trust: Trust) -> Proven:
+def _logged(logged: Logged, order: Order, trust: Trust) -> Proven:
     try:
-        proven = verify(order.proof, order.entry.encode(), trust.audit_vkey)
+        proven = verify(logged.proof, logged.entry.encode(), trust.audit_vkey)
     except ProofError as error:
         raise OrderRefusedError("7 audit log", str(error)) from error
-    entry, body, approval = proven.entry, proven.entry.body, order.approval
+    entry, body, approval = proven.entry, proven.entry.body, logged.approval
     matches = (
         entry.type == "approval.grant"
         and (entry.actor.kind, entry.actor.id) == ("operator", approval.operator)

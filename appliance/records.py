@@ -16,6 +16,7 @@ from appliance.errors import RefusedError
 MAX_EVIDENCE_BYTES = 256 * 1024  # a log storm on one host must not fill the hub's prompt
 MAX_OUTPUT_BYTES = 64 * 1024  # of one command; the rest is counted and hashed, not kept
 MAX_STEPS = 8  # a plan a person can read
+MOST_APPROVALS = 4  # different people who say yes to one plan
 
 Name = Annotated[str, msgspec.Meta(max_length=255)]
 Text = Annotated[str, msgspec.Meta(max_length=4096)]
@@ -212,6 +213,11 @@ class Report(Record, frozen=True, kw_only=True, tag_field="type", tag="report"):
     reason: Text = ""
     steps: Annotated[tuple[StepResult, ...], msgspec.Meta(max_length=MAX_STEPS)] = ()
     finished_at: datetime
+    undo_of: Name | None = None  # the report this one undoes; then `steps` are the undo commands
+    number: Count = 0  # of this node's reports, from 1 and dense: a missing one shows
+    previous: Name = ""  # SHA-256, in hex, of the report before this one; empty for the first
+    log_size: Count = 0  # of the newest checkpoint that this node has accepted
+    signature: Name = ""  # the executor's own Ed25519 signature, base64, over all the rest
 
 
 class Dropped(Record, frozen=True, kw_only=True, tag_field="type", tag="dropped"):
@@ -299,7 +305,11 @@ class JudgedStep(Record, frozen=True, kw_only=True):
     rule: Text  # file:line
     why: Text
     program_digest: Digest | None  # of the canonical program, where there is one
+    argv: tuple[tuple[Text, ...], ...] = ()  # its argument vectors: what really runs
+    risk: Name = "low"  # as the policy names it; the quorum depends on it
     undo_ruling: Name | None = None
+    undo_digest: Digest | None = None
+    undo_argv: tuple[tuple[Text, ...], ...] = ()
 
 
 class Shown(Record, frozen=True, kw_only=True):
@@ -313,18 +323,50 @@ class Shown(Record, frozen=True, kw_only=True):
     steps: tuple[JudgedStep, ...]
     ruling: Name
     policy_digest: Digest
+    policy_sequence: Count = 0  # of the signed policy; 0: rules from a folder
     mode: Mode
     not_after: datetime
+    author: Name | None = None  # the operator who wrote or edited it; they may not approve it
+    approvals_needed: Annotated[int, msgspec.Meta(ge=1, le=MOST_APPROVALS)] = 1
+    nonce: Name = ""  # so that the same plan shown twice is two plans
+
+
+class WebAuthnSignature(Record, frozen=True, kw_only=True, tag_field="kind", tag="webauthn"):
+    """An assertion by a security key, smart card or platform key; all in base64url."""
+
+    credential_id: Annotated[str, msgspec.Meta(max_length=1400)]
+    authenticator_data: Text
+    client_data: Text
+    signature: Text
+
+
+class KeySignature(Record, frozen=True, kw_only=True, tag_field="kind", tag="ed25519"):
+    """A signature made on a terminal with an operator's own Ed25519 key."""
+
+    credential_id: Digest  # SHA-256 of the raw public key
+    signature: Name  # base64
+
+
+OperatorSignature = WebAuthnSignature | KeySignature
 
 
 class Approval(Record, frozen=True, kw_only=True):
-    """A named operator's yes to one digest."""
+    """A named operator's yes to one digest, with their own signature over it."""
 
     approval_id: Name
     operator: Name
     shown_digest: Digest
     approved_at: datetime
     comment: Text
+    signature: OperatorSignature | None = None  # None: a site with approval by password only
+
+
+class Logged(Record, frozen=True, kw_only=True):
+    """An approval, its entry of the audit log, and the proof that the entry is in it."""
+
+    approval: Approval
+    entry: Annotated[str, msgspec.Meta(max_length=60000)]  # the entry, as its line
+    proof: Annotated[str, msgspec.Meta(max_length=16384)]  # C2SP tlog-proof
 
 
 class Order(Record, frozen=True, kw_only=True):
@@ -334,11 +376,9 @@ class Order(Record, frozen=True, kw_only=True):
     node: Name  # the certificate name that may open it
     shown: Shown
     finding: Finding  # the evidence that commands may refer to
-    approval: Approval
+    approvals: Annotated[tuple[Logged, ...], msgspec.Meta(min_length=1, max_length=MOST_APPROVALS)]
     timeout_s: Annotated[float, msgspec.Meta(gt=0, le=3600)]  # for each command
     not_after: datetime  # a late order is refused, not run late
-    proof: Annotated[str, msgspec.Meta(max_length=16384)]  # tlog-proof of the approval's entry
-    entry: Annotated[str, msgspec.Meta(max_length=60000)]  # that entry, as its line
 
 
 def to_json(record: Any) -> bytes:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from appliance import envelope, records
 from appliance.ids import uuid7
-from appliance.records import Approval, Finding, Order, Shown
+from appliance.records import Approval, Finding, Logged, Order, Shown
 from audit import proof
 from audit.errors import ProofError
 from audit.merkle import HASH_BYTES, Subtrees
@@ -45,11 +45,16 @@ class OrderDesk:
             node=row["node"],
             shown=shown,
             finding=records.from_builtins(row["finding"], Finding),
-            approval=records.from_builtins(row["approval"], Approval),
+            approvals=tuple(
+                Logged(
+                    approval=records.from_builtins(one["approval"], Approval),
+                    entry=one["line"],
+                    proof=self._proof(row, one, leaves),
+                )
+                for one in row["approvals"]
+            ),
             timeout_s=self.command_timeout_s,
             not_after=min(now + self.valid_for, shown.not_after),
-            proof=self._proof(row, leaves),
-            entry=row["line"],
         )
         payload = records.to_json(order)
         return order, envelope.seal(payload, payload_type=envelope.ORDER_TYPE, key=self.key)
@@ -66,15 +71,15 @@ class OrderDesk:
             "not_after": order.not_after.isoformat(),
         }
 
-    def _proof(self, row: dict[str, Any], leaves: LeafHashes) -> str:
+    def _proof(self, row: dict[str, Any], one: dict[str, Any], leaves: LeafHashes) -> str:
         known = len(self._leaves) // HASH_BYTES
         for leaf in leaves(known, row["size"]):
             self._leaves += leaf
         if self._subtrees is None:
             self._subtrees = Subtrees(self._leaf)
         try:
-            text = proof.make(row["seq"], row["note"], self._subtrees)
-            proof.verify_inclusion(text, row["line"].encode(), self.vkey)
+            text = proof.make(one["seq"], row["note"], self._subtrees)
+            proof.verify_inclusion(text, one["line"].encode(), self.vkey)
         except ProofError as error:
             raise NotaryError(f"the log's index does not prove the approval: {error}") from error
         return text

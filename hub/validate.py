@@ -4,6 +4,7 @@ Every command and every undo is judged; the plan's ruling is its worst command's
 a command that may run goes to a person as manual steps.
 """
 
+import secrets
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -26,6 +27,7 @@ class Gate:
 
     bundle: Bundle
     second: SecondReader
+    sequence: int = 0  # of the signed policy; 0: rules from a folder
 
     def judge(self, text: str, facts: Facts) -> Verdict:
         """One command against the rules."""
@@ -62,8 +64,10 @@ def judge_plan(
         steps=tuple(step for step, _ in judged),
         ruling=worst.word,
         policy_digest=gate.bundle.digest,
+        policy_sequence=gate.sequence,
         mode=mode,
         not_after=not_after,
+        nonce=secrets.token_hex(16),
     )
     return Judgement(shown=shown, verdicts=[_panel(verdict, gate) for _, verdict in judged])
 
@@ -91,7 +95,7 @@ def verdict_entry(judgement: Judgement) -> dict[str, Any]:
 
 def _judge_step(step: Step, *, gate: Gate, facts: Facts) -> tuple[JudgedStep, Verdict]:
     verdict = gate.judge(step.command, facts)
-    undo = gate.judge(step.undo, facts).ruling.word if step.undo else None
+    undo = gate.judge(step.undo, facts) if step.undo else None
     first = verdict.reasons[0]
     judged = JudgedStep(
         command=step.command,
@@ -101,7 +105,10 @@ def _judge_step(step: Step, *, gate: Gate, facts: Facts) -> tuple[JudgedStep, Ve
         rule=first.rule,
         why=first.message,
         program_digest=verdict.program.digest if verdict.program else None,
-        undo_ruling=undo,
+        argv=verdict.program.argvs if verdict.program else (),
+        undo_ruling=undo.ruling.word if undo else None,
+        undo_digest=undo.program.digest if undo and undo.program else None,
+        undo_argv=undo.program.argvs if undo and undo.program else (),
     )
     return judged, verdict
 

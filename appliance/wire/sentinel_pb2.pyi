@@ -10,26 +10,40 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class FromAgent(_message.Message):
-    __slots__ = ("hello", "event", "order_taken")
+    __slots__ = ("hello", "event", "order_taken", "order_stale", "log_seen", "trust_held", "node_state")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     EVENT_FIELD_NUMBER: _ClassVar[int]
     ORDER_TAKEN_FIELD_NUMBER: _ClassVar[int]
+    ORDER_STALE_FIELD_NUMBER: _ClassVar[int]
+    LOG_SEEN_FIELD_NUMBER: _ClassVar[int]
+    TRUST_HELD_FIELD_NUMBER: _ClassVar[int]
+    NODE_STATE_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     event: Event
     order_taken: OrderTaken
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., event: _Optional[_Union[Event, _Mapping]] = ..., order_taken: _Optional[_Union[OrderTaken, _Mapping]] = ...) -> None: ...
+    order_stale: OrderStale
+    log_seen: LogSeen
+    trust_held: TrustHeld
+    node_state: NodeState
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., event: _Optional[_Union[Event, _Mapping]] = ..., order_taken: _Optional[_Union[OrderTaken, _Mapping]] = ..., order_stale: _Optional[_Union[OrderStale, _Mapping]] = ..., log_seen: _Optional[_Union[LogSeen, _Mapping]] = ..., trust_held: _Optional[_Union[TrustHeld, _Mapping]] = ..., node_state: _Optional[_Union[NodeState, _Mapping]] = ...) -> None: ...
 
 class FromHub(_message.Message):
-    __slots__ = ("welcome", "ack", "order", "nack")
+    __slots__ = ("welcome", "ack", "order", "nack", "log_advance", "trust", "halt")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     ACK_FIELD_NUMBER: _ClassVar[int]
     ORDER_FIELD_NUMBER: _ClassVar[int]
     NACK_FIELD_NUMBER: _ClassVar[int]
+    LOG_ADVANCE_FIELD_NUMBER: _ClassVar[int]
+    TRUST_FIELD_NUMBER: _ClassVar[int]
+    HALT_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     ack: Ack
     order: SealedOrder
     nack: Nack
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., ack: _Optional[_Union[Ack, _Mapping]] = ..., order: _Optional[_Union[SealedOrder, _Mapping]] = ..., nack: _Optional[_Union[Nack, _Mapping]] = ...) -> None: ...
+    log_advance: LogAdvance
+    trust: TrustBundle
+    halt: Halt
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., ack: _Optional[_Union[Ack, _Mapping]] = ..., order: _Optional[_Union[SealedOrder, _Mapping]] = ..., nack: _Optional[_Union[Nack, _Mapping]] = ..., log_advance: _Optional[_Union[LogAdvance, _Mapping]] = ..., trust: _Optional[_Union[TrustBundle, _Mapping]] = ..., halt: _Optional[_Union[Halt, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("agent_version", "protocol", "boot_id", "spooled", "dry_run")
@@ -68,18 +82,102 @@ class Nack(_message.Message):
     def __init__(self, event_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class SealedOrder(_message.Message):
-    __slots__ = ("order_id", "envelope")
+    __slots__ = ("order_id", "envelope", "log_from", "consistency")
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     ENVELOPE_FIELD_NUMBER: _ClassVar[int]
+    LOG_FROM_FIELD_NUMBER: _ClassVar[int]
+    CONSISTENCY_FIELD_NUMBER: _ClassVar[int]
     order_id: str
     envelope: bytes
-    def __init__(self, order_id: _Optional[str] = ..., envelope: _Optional[bytes] = ...) -> None: ...
+    log_from: int
+    consistency: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, order_id: _Optional[str] = ..., envelope: _Optional[bytes] = ..., log_from: _Optional[int] = ..., consistency: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class OrderTaken(_message.Message):
     __slots__ = ("order_id",)
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     order_id: str
     def __init__(self, order_id: _Optional[str] = ...) -> None: ...
+
+class OrderStale(_message.Message):
+    __slots__ = ("order_id", "seen_size")
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    SEEN_SIZE_FIELD_NUMBER: _ClassVar[int]
+    order_id: str
+    seen_size: int
+    def __init__(self, order_id: _Optional[str] = ..., seen_size: _Optional[int] = ...) -> None: ...
+
+class LogAdvance(_message.Message):
+    __slots__ = ("note", "log_from", "consistency")
+    NOTE_FIELD_NUMBER: _ClassVar[int]
+    LOG_FROM_FIELD_NUMBER: _ClassVar[int]
+    CONSISTENCY_FIELD_NUMBER: _ClassVar[int]
+    note: str
+    log_from: int
+    consistency: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, note: _Optional[str] = ..., log_from: _Optional[int] = ..., consistency: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class LogSeen(_message.Message):
+    __slots__ = ("size", "root", "cosignature", "refusal", "kept")
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    ROOT_FIELD_NUMBER: _ClassVar[int]
+    COSIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    KEPT_FIELD_NUMBER: _ClassVar[int]
+    size: int
+    root: str
+    cosignature: str
+    refusal: str
+    kept: str
+    def __init__(self, size: _Optional[int] = ..., root: _Optional[str] = ..., cosignature: _Optional[str] = ..., refusal: _Optional[str] = ..., kept: _Optional[str] = ...) -> None: ...
+
+class TrustBundle(_message.Message):
+    __slots__ = ("files",)
+    class FilesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: bytes
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[bytes] = ...) -> None: ...
+    FILES_FIELD_NUMBER: _ClassVar[int]
+    files: _containers.ScalarMap[str, bytes]
+    def __init__(self, files: _Optional[_Mapping[str, bytes]] = ...) -> None: ...
+
+class TrustHeld(_message.Message):
+    __slots__ = ("versions", "refusal")
+    class VersionsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    versions: _containers.ScalarMap[str, int]
+    refusal: str
+    def __init__(self, versions: _Optional[_Mapping[str, int]] = ..., refusal: _Optional[str] = ...) -> None: ...
+
+class NodeState(_message.Message):
+    __slots__ = ("halted", "reason", "result_key")
+    HALTED_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    RESULT_KEY_FIELD_NUMBER: _ClassVar[int]
+    halted: bool
+    reason: str
+    result_key: str
+    def __init__(self, halted: _Optional[bool] = ..., reason: _Optional[str] = ..., result_key: _Optional[str] = ...) -> None: ...
+
+class Halt(_message.Message):
+    __slots__ = ("halt_id", "reason", "resume")
+    HALT_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    RESUME_FIELD_NUMBER: _ClassVar[int]
+    halt_id: str
+    reason: str
+    resume: bytes
+    def __init__(self, halt_id: _Optional[str] = ..., reason: _Optional[str] = ..., resume: _Optional[bytes] = ...) -> None: ...
 
 class Event(_message.Message):
     __slots__ = ("event_id", "body")
@@ -294,7 +392,7 @@ class Persisting(_message.Message):
     def __init__(self, finding_id: _Optional[str] = ..., order_id: _Optional[str] = ..., measured_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., observed: _Optional[float] = ..., limit: _Optional[float] = ...) -> None: ...
 
 class Report(_message.Message):
-    __slots__ = ("report_id", "order_id", "outcome", "refused_step", "reason", "steps", "finished_at")
+    __slots__ = ("report_id", "order_id", "outcome", "refused_step", "reason", "steps", "finished_at", "undo_of", "number", "previous", "log_size", "signature")
     REPORT_ID_FIELD_NUMBER: _ClassVar[int]
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
@@ -302,6 +400,11 @@ class Report(_message.Message):
     REASON_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
     FINISHED_AT_FIELD_NUMBER: _ClassVar[int]
+    UNDO_OF_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_FIELD_NUMBER: _ClassVar[int]
+    LOG_SIZE_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     report_id: str
     order_id: str
     outcome: str
@@ -309,7 +412,12 @@ class Report(_message.Message):
     reason: str
     steps: _containers.RepeatedCompositeFieldContainer[StepResult]
     finished_at: _timestamp_pb2.Timestamp
-    def __init__(self, report_id: _Optional[str] = ..., order_id: _Optional[str] = ..., outcome: _Optional[str] = ..., refused_step: _Optional[str] = ..., reason: _Optional[str] = ..., steps: _Optional[_Iterable[_Union[StepResult, _Mapping]]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    undo_of: str
+    number: int
+    previous: str
+    log_size: int
+    signature: str
+    def __init__(self, report_id: _Optional[str] = ..., order_id: _Optional[str] = ..., outcome: _Optional[str] = ..., refused_step: _Optional[str] = ..., reason: _Optional[str] = ..., steps: _Optional[_Iterable[_Union[StepResult, _Mapping]]] = ..., finished_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., undo_of: _Optional[str] = ..., number: _Optional[int] = ..., previous: _Optional[str] = ..., log_size: _Optional[int] = ..., signature: _Optional[str] = ...) -> None: ...
 
 class StepResult(_message.Message):
     __slots__ = ("index", "argv", "exit_status", "started_at", "duration_s", "output", "output_bytes", "output_sha256")

@@ -51,7 +51,11 @@ LEFT JOIN LATERAL (
       AND (judgement.plan_id IS NULL OR plan.plan_id = judgement.plan_id)
     ORDER BY created_at DESC LIMIT 1
 ) plan ON true
-LEFT JOIN approval USING (incident_id)
+LEFT JOIN LATERAL (
+    SELECT string_agg(operator, ' and ' ORDER BY approved_at) AS operator,
+           max(approved_at) AS approved_at, (array_agg(body ORDER BY approved_at DESC))[1] AS body
+    FROM approval WHERE approval.incident_id = incident.incident_id
+) approval ON true
 LEFT JOIN exec_order USING (incident_id)
 WHERE incident.incident_id = %(incident_id)s;
 

@@ -114,18 +114,25 @@ INSERT INTO approval (approval_id, incident_id, operator, approved_at, body, aud
 VALUES (%(approval_id)s, %(incident_id)s, %(operator)s, %(now)s, %(body)s, %(audit_id)s);
 
 -- take_approved --
--- The oldest approval whose entry is under a checkpoint, locked, with all the order needs
-SELECT incident.incident_id, incident.node, incident.finding, approval.body AS approval,
-       judgement.shown, entry.seq, entry.line, checkpoint.size, checkpoint.note
+-- The oldest approved incident whose every approval is under a checkpoint, locked, with all the
+-- order needs
+SELECT incident.incident_id, incident.node, incident.finding, judgement.shown,
+       given.approvals, checkpoint.size, checkpoint.note
 FROM incident
-JOIN approval USING (incident_id)
 JOIN judgement USING (incident_id)
-JOIN audit_entry entry ON entry.entry_id = approval.audit_id
 CROSS JOIN LATERAL (
     SELECT size, note FROM audit_checkpoint ORDER BY size DESC LIMIT 1
 ) checkpoint
-WHERE incident.state = 'approved' AND entry.seq < checkpoint.size
-ORDER BY approval.approved_at
+CROSS JOIN LATERAL (
+    SELECT jsonb_agg(jsonb_build_object('approval', approval.body, 'seq', entry.seq,
+                                        'line', entry.line) ORDER BY entry.seq) AS approvals,
+           bool_and(coalesce(entry.seq < checkpoint.size, false)) AS logged,
+           max(approval.approved_at) AS at
+    FROM approval LEFT JOIN audit_entry entry ON entry.entry_id = approval.audit_id
+    WHERE approval.incident_id = incident.incident_id
+) given
+WHERE incident.state = 'approved' AND given.logged
+ORDER BY given.at
 LIMIT 1
 FOR UPDATE OF incident SKIP LOCKED;
 
@@ -274,7 +281,10 @@ SELECT incident.*, plan.body AS plan, plan.created_at AS planned_at, judgement.s
 FROM incident
 LEFT JOIN judgement ON judgement.incident_id = incident.incident_id
 LEFT JOIN plan ON plan.plan_id = judgement.plan_id
-LEFT JOIN approval ON approval.incident_id = incident.incident_id
+LEFT JOIN LATERAL (
+    SELECT max(approved_at) AS approved_at
+    FROM approval WHERE approval.incident_id = incident.incident_id
+) approval ON true
 LEFT JOIN exec_order ON exec_order.incident_id = incident.incident_id
 LEFT JOIN LATERAL (
     SELECT body, received_at FROM report

@@ -21,6 +21,7 @@ from appliance.records import (
     FileEvidence,
     Finding,
     JudgedStep,
+    Logged,
     Mode,
     Order,
     ProcessEvidence,
@@ -140,6 +141,7 @@ class Forge:
                     rule=verdict.reasons[0].rule,
                     why="",
                     program_digest=verdict.program.digest if verdict.program else "0" * 64,
+                    argv=verdict.program.argvs if verdict.program else (),
                 )
             )
         values = {
@@ -153,6 +155,7 @@ class Forge:
             "policy_digest": shipped().digest,
             "mode": Mode.LIVE,
             "not_after": datetime.now(UTC) + timedelta(minutes=5),
+            "nonce": uuid7(),
         }
         return Shown(**{**values, **changes})
 
@@ -194,17 +197,15 @@ class Forge:
         """A whole honest order for these commands."""
         shown = changes.pop("shown", None) or self.shown(finding, *commands)
         approval = changes.pop("approval", None) or self.approve(shown)
-        line, text = self.record(shown, approval)
+        line, text = changes.pop("logged", None) or self.record(shown, approval)
         values = {
             "order_id": uuid7(),
             "node": NODE,
             "shown": shown,
             "finding": finding,
-            "approval": approval,
+            "approvals": (Logged(approval=approval, entry=line, proof=text),),
             "timeout_s": 10.0,
             "not_after": datetime.now(UTC) + timedelta(minutes=5),
-            "proof": text,
-            "entry": line,
         }
         return Order(**{**values, **changes})
 

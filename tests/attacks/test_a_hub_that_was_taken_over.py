@@ -194,7 +194,9 @@ def test_7_an_approval_nobody_logged_runs_nothing(
     finding = forge.finding(victim.pid)
     logged = forge.order(finding, "uptime")
     shown = forge.shown(finding, kill(victim))
-    invented = changed(logged, shown=shown, approval=forge.approve(shown))
+    (given,) = logged.approvals
+    given = changed(given, approval=forge.approve(shown))
+    invented = changed(logged, shown=shown, approvals=(given,))
     refused(forge.give(invented), "7 audit log", victim)
 
 
@@ -206,7 +208,7 @@ def test_7_a_log_under_another_key_proves_nothing(
     approval = forge.approve(shown)
     forge.signer = LocalSigner(forge.log.origin, Ed25519PrivateKey.generate())
     line, text = forge.record(shown, approval, log=forge.new_log("forged"))
-    order = forge.order(finding, shown=shown, approval=approval, entry=line, proof=text)
+    order = forge.order(finding, shown=shown, approval=approval, logged=(line, text))
     refused(forge.give(order), "7 audit log", victim)
 
 
@@ -225,7 +227,7 @@ def test_7_an_entry_that_is_not_the_record_of_this_approval_proves_nothing(
     shown = forge.shown(finding, kill(victim))
     approval = forge.approve(shown)
     line, text = forge.record(shown, approval, **changes)
-    order = forge.order(finding, shown=shown, approval=approval, entry=line, proof=text)
+    order = forge.order(finding, shown=shown, approval=approval, logged=(line, text))
     refused(forge.give(order), "7 audit log", victim)
 
 
@@ -242,7 +244,7 @@ def test_7_a_log_that_was_set_back_is_refused_though_its_key_is_right(
     younger = forge.new_log("younger")
     line, text = forge.record(shown, approval, log=younger)
     younger.close()
-    order = forge.order(finding, shown=shown, approval=approval, entry=line, proof=text)
+    order = forge.order(finding, shown=shown, approval=approval, logged=(line, text))
     refused(forge.give(order), "7 audit log", victim)
 
 
