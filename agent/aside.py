@@ -18,7 +18,7 @@ _HOME = Path(__file__).resolve().parent.parent  # so that it starts from an edit
 def ask(module: str, question: bytes, *, timeout_s: float = 20.0) -> bytes:
     """The answer of `python -m module`; raises `AsideError` when there is none worth reading."""
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603 - our own interpreter and a module of ours
             [sys.executable, "-m", module],
             input=question,
             capture_output=True,
