@@ -27,6 +27,12 @@ class AsideError(SentinelError):
     code = "aside"
 
 
+class UnitError(SentinelError):
+    """systemd does not do what the executor asks for an order's unit."""
+
+    code = "unit"
+
+
 class SocketError(SentinelError):
     """The other end of the local socket is not there, or does not speak as agreed."""
 

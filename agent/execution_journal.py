@@ -10,6 +10,7 @@ A crash leaves at most half a line at the end: that line was not acted upon, and
 """
 
 import os
+from collections.abc import Collection
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -80,17 +81,19 @@ class ExecutionJournal:
             if report.report_id == report_id:
                 self.append(Line(at=now, what="reported", order_id=report.order_id))
 
-    def recover(self, *, now: datetime) -> list[Report]:
+    def recover(self, *, now: datetime, ended: Collection[str] = ()) -> list[Report]:
         """End every order that a crash left open; the reports that say so.
 
         An order that was claimed and not started ran nothing. One that was started may have run
-        or not: nobody can tell, so a person is asked, and it never runs again.
+        or not: nobody can tell, so a person is asked, and it never runs again. `ended` are the
+        units that were still there: what ran on is told.
         """
         ended = {line.order_id for line in self._lines if line.what == "done"}
         reports = []
         for line in [one for one in self._lines if one.what == "claimed"]:
             if line.order_id not in ended:
-                report = self._of_the_crashed(line.order_id, now=now)
+                left = sorted(unit for unit in ended if line.order_id in unit)
+                report = self._of_the_crashed(line.order_id, now=now, left=left)
                 self.append(Line(at=now, what="done", order_id=line.order_id, report=report))
                 reports.append(report)
         return reports
@@ -99,7 +102,7 @@ class ExecutionJournal:
         """Close the file."""
         os.close(self._descriptor)
 
-    def _of_the_crashed(self, order_id: str, *, now: datetime) -> Report:
+    def _of_the_crashed(self, order_id: str, *, now: datetime, left: list[str]) -> Report:
         mine = [line for line in self._lines if line.order_id == order_id]
         started = any(line.what == "started" for line in mine)
         results = tuple(line.result for line in mine if line.result is not None)
@@ -116,7 +119,8 @@ class ExecutionJournal:
             report_id=uuid7(),
             order_id=order_id,
             outcome=Outcome.UNKNOWN,
-            reason="the executor ended in the middle; it will not run this order again",
+            reason="the executor ended in the middle; it will not run this order again"
+            + (f"; {', '.join(left)} still ran and was killed" if left else ""),
             steps=results,
             finished_at=now,
         )

@@ -18,14 +18,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from agent import order_check, prctl
-from agent.errors import JournalError, OrderRefusedError
+from agent import order_check, prctl, programs, units
+from agent.errors import JournalError, OrderRefusedError, UnitError
 from agent.execute import run_step
 from agent.execution_journal import ExecutionJournal, Line, What
 from agent.executor_settings import ExecutorSettings
 from agent.executor_socket import Server
 from agent.order_check import Runnable, demand_alive
+from agent.plain import Plain
 from agent.proc import boot_id, started_ticks
+from agent.run_program import Place
 from agent.trust import Trust, load_trust
 from appliance import __version__, journal, settings
 from appliance.errors import SentinelError
@@ -44,6 +46,7 @@ class Executor:
 
     trust: Trust
     journal: ExecutionJournal
+    place: Place = field(default_factory=Plain)  # where commands run
     news: threading.Condition = field(default_factory=threading.Condition)
     rest: Callable[[], None] = lambda: None  # when no order waits: give back what only orders need
     _waiting: "queue.SimpleQueue[Order | None]" = field(default_factory=queue.SimpleQueue)
@@ -120,10 +123,13 @@ class Executor:
 
     def _run_steps(self, order: Order, steps: Sequence[Runnable]) -> Report:
         results: list[StepResult] = []
+        said: list[str] = []
         timeout_s = min(order.timeout_s, self.trust.most_timeout_s)
         for step in steps:
             try:
                 demand_alive(step.processes, started_ticks)  # 9, once more, right before
+                for command in step.commands:
+                    programs.demand_own(command.file)  # 10, once more
             except OrderRefusedError as error:
                 outcome = Outcome.FAILED if results else Outcome.REFUSED
                 return _report(
@@ -131,16 +137,14 @@ class Executor:
                 )
             # From here on a restart finds the command started and not finished: outcome unknown.
             self._note(order, "started", index=step.index)
-            result = run_step(step, timeout_s=timeout_s)
-            self._note(order, "finished", index=step.index, result=result)
-            results.append(result)
-            if result.exit_status is None:
-                late = f"command {step.index + 1} took longer than {timeout_s:g} s and was killed"
-                return _report(order, Outcome.TIMED_OUT, reason=late, steps=results)
-            if result.exit_status != 0:
-                failed = f"command {step.index + 1} ended with status {result.exit_status}"
-                return _report(order, Outcome.FAILED, reason=failed, steps=results)
-        return _report(order, Outcome.SUCCEEDED, steps=results)
+            ran = run_step(step, timeout_s=timeout_s, place=self.place)
+            self._note(order, "finished", index=step.index, result=ran.result)
+            results.append(ran.result)
+            if ran.because:
+                said.append(f"command {step.index + 1} {ran.because}")
+            if ran.outcome is not Outcome.SUCCEEDED:
+                return _report(order, ran.outcome, reason="; ".join(said), steps=results)
+        return _report(order, Outcome.SUCCEEDED, reason="; ".join(said), steps=results)
 
     def _note(
         self, order: Order, what: What, *, index: int, result: StepResult | None = None
@@ -186,6 +190,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if asked.check_config:
                 refusal = trust.bundle.refusal
                 sys.stdout.write(f"{asked.config}: {refusal or 'the settings are right'}\n")
+                sys.stdout.write(f"{_place(chosen).words}\n")
                 return 1 if refusal else 0
             return _serve(chosen, trust, second)
     except SentinelError as error:
@@ -201,23 +206,39 @@ def _serve(chosen: ExecutorSettings, trust: Trust, second: GuardedReader) -> int
     if trust.bundle.refusal:
         _log.error("%s; every order is refused until it is mended", trust.bundle.refusal)
     book = ExecutionJournal(chosen.state_dir / "journal.jsonl")
-    for report in book.recover(now=_now()):
+    place = _place(chosen)
+    left = place.clear() if isinstance(place, units.Units) else []
+    for unit in left:
+        _log.warning("after a crash: %s was still there; it was ended", unit)
+    for report in book.recover(now=_now(), ended=left):
         _log.warning("after a crash: order %s: %s", report.order_id, report.reason)
     prctl.give_back_memory()
-    executor = Executor(trust, book, rest=lambda: _rest(second))
+    executor = Executor(trust, book, place=place, rest=lambda: _rest(second))
     server = Server(chosen.socket, executor, agent_user=chosen.agent_user)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
     worker = threading.Thread(target=_until_it_fails, args=(executor, server), name="orders")
     worker.start()
     _log.info(
-        "node %s, %s, policy %s", trust.node, trust.mode.value, trust.bundle.digest[:16] or "none"
+        "node %s, %s, policy %s; %s",
+        trust.node,
+        trust.mode.value,
+        trust.bundle.digest[:16] or "none",
+        place.words,
     )
     server.serve()
     executor.stop()
     worker.join()
     book.close()
     return 1 if server.failed else 0
+
+
+def _place(chosen: ExecutorSettings) -> Place:
+    """Where commands run; raises `UnitError` when that is to be systemd and cannot be."""
+    found = units.here(chosen.limits) if chosen.run_in != "processes" else None
+    if found is None and chosen.run_in == "units":
+        raise UnitError('run_in = "units", but systemd does not run here')
+    return found or Plain(chosen.limits)
 
 
 def _rest(second: GuardedReader) -> None:

@@ -1,10 +1,11 @@
 """The executor's settings: every key of executor.toml, with its unit and its default."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
+from agent.sandbox import CommandLimits
 from appliance.records import Mode
 from appliance.settings import Settings
 
@@ -27,3 +28,5 @@ class ExecutorSettings(Settings, frozen=True, kw_only=True):
     mode: Mode = Mode.DRY_RUN  # "live" lets orders run that say so themselves
     agent_user: str | None = None  # who may hand orders over; none: the executor's own user
     most_timeout_s: Seconds = 300.0  # of one command, whatever the order says
+    run_in: Literal["auto", "units", "processes"] = "auto"  # auto: units where systemd runs
+    limits: CommandLimits = CommandLimits()

@@ -5,15 +5,16 @@ nothing is changed here, except that the newest checkpoint is remembered by the 
 """
 
 import os
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from agent.errors import OrderRefusedError
 from agent.execution_journal import ExecutionJournal
 from agent.proc import why_protected
+from agent.programs import system_file
+from agent.run_program import Command
+from agent.sandbox import sandbox
 from agent.trust import Trust
 from appliance import records
 from appliance.envelope import ORDER_TYPE, open_sealed
@@ -27,7 +28,7 @@ from policy.evidence import facts_of
 from policy.facts import Facts
 from policy.places import Guard
 from policy.reader import Program
-from policy.verdict import Effect, Ruling, Verdict
+from policy.verdict import Effect, JudgedCommand, Ruling, Verdict
 from policy.windows import is_open
 
 StartedTicks = Callable[[int], int | None]
@@ -36,11 +37,11 @@ StartedTicks = Callable[[int], int | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runnable:
-    """One command that passed: the program, and the file of each of its argument vectors."""
+    """One step that passed: the program, and what each of its argument vectors is granted."""
 
     index: int
     program: Program
-    files: tuple[str, ...]  # absolute, one for each command of the program, in order
+    commands: tuple[Command, ...]  # one for each argument vector of the program, in order
     processes: tuple[tuple[int, int], ...]  # pid and start time that must still hold
 
 
@@ -105,9 +106,12 @@ def check(
         demand_alive(processes, started)  # 9
         if verdict.effect != Effect.READ.word:
             _demand_unprotected(processes)  # 9
-        files = tuple(_file_of(command.paths) for command in verdict.commands)  # 10
+        commands = tuple(
+            _command(judged, f"{order.order_id}-{index}-{place}")  # 10
+            for place, judged in enumerate(verdict.commands)
+        )
         _demand_honest_paths(verdict, trust.bundle.guard)  # 10
-        steps.append(Runnable(index=index, program=program, files=files, processes=processes))
+        steps.append(Runnable(index=index, program=program, commands=commands, processes=processes))
     return Checked(order=order, steps=tuple(steps), checkpoint=proven.checkpoint)
 
 
@@ -222,21 +226,13 @@ def _program(verdict: Verdict) -> Program:
     return verdict.program
 
 
-def _file_of(paths: tuple[str, ...]) -> str:
-    """The first of the rule's files that is here, and is the system's own."""
-    for path in paths:
-        if Path(path).is_file():
-            real = Path(path).resolve()
-            for part in (real, real.parent):
-                found = part.stat()
-                if found.st_uid != 0 or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-                    raise OrderRefusedError("10 program", f"{part} can be changed by others")
-            return str(real) if os.access(real, os.X_OK) else _absent(paths)
-    return _absent(paths)
-
-
-def _absent(paths: tuple[str, ...]) -> str:
-    raise OrderRefusedError("10 program", f"none of {', '.join(paths) or 'no file'} is here")
+def _command(judged: JudgedCommand, name: str) -> Command:
+    return Command(
+        name=name,
+        file=system_file(judged.paths),
+        argv=judged.argv,
+        sandbox=sandbox(judged.needs, judged.writes),
+    )
 
 
 def _demand_honest_paths(verdict: Verdict, guard: Guard) -> None:

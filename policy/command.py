@@ -45,30 +45,23 @@ def judge_command(
         reasons.append(reason)
         if reason.ruling is Ruling.REVIEW:
             reasons += _out_of_reach(command, text, context.guard)
-        judged = _judged(command, rule, form, reason.rule, least, context)
+        judged = JudgedCommand(argv=command.argv, paths=rule.paths, rule=reason.rule, effect=None)
+        if form:
+            judged = _granted(judged, rule, form, least, context)
     return judged, reasons
 
 
-def _judged(
-    command: Command,
-    rule: CommandRule,
-    form: Form | None,
-    where: str,
-    least: Risk,
-    context: Context,
+def _granted(
+    judged: JudgedCommand, rule: CommandRule, form: Form, least: Risk, context: Context
 ) -> JudgedCommand:
-    """What the executor needs to know: the rule's words about the form that fits."""
-    if form is None:
-        return JudgedCommand(argv=command.argv, paths=rule.paths, rule=where, effect=None)
-    operands = operand_words(command.argv, rule, form, context) if form.needs else ()
-    return JudgedCommand(
-        argv=command.argv,
-        paths=rule.paths,
-        rule=where,
+    """What the executor needs to know about a command that fits a form."""
+    operands = operand_words(judged.argv, rule, form, context) if form.needs else ()
+    return msgspec.structs.replace(
+        judged,
         effect=form.effect.word,
         undo=form.undo,
         risk=max(form.risk, least),
-        needs=tuple(sorted({*form.needs, *named_by(command.argv)})),
+        needs=tuple(sorted({*form.needs, *named_by(judged.argv)})),
         writes=writable(form.needs, operands),
     )
 
