@@ -21,6 +21,12 @@ class JournalError(SentinelError):
     code = "execution-journal"
 
 
+class AsideError(SentinelError):
+    """A check in a process of its own gave no answer; what it was asked for is refused."""
+
+    code = "aside"
+
+
 class SocketError(SentinelError):
     """The other end of the local socket is not there, or does not speak as agreed."""
 

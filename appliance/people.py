@@ -64,7 +64,7 @@ class People(Record, frozen=True, kw_only=True):
     def needed(self, risks: "list[str] | tuple[str, ...]") -> int:
         """How many different people a plan of these risks needs; an unknown risk needs the most."""
         most = max(self.quorum.values(), default=MOST_APPROVALS)
-        of: dict[str, int] = {**self.quorum}
+        of = {str(risk): count for risk, count in self.quorum.items()}
         return max((of.get(risk, most) for risk in risks), default=1)
 
 
