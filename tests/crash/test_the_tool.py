@@ -1,4 +1,4 @@
-"""The crash tool itself: it strikes where it was told, and a power cut takes what was not synced."""
+"""The crash tool: it strikes where it was told, and a power cut takes what was not synced."""
 
 import errno
 import signal
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash.power import Loss, after_the_cut
-from tests.crash.preload import Action, Blow, Point, Watched, build
+from tests.crash.preload import Action, Blow, Point, Watched
 
 APPEND = """
 import os, sys
@@ -44,11 +44,6 @@ db.execute("INSERT INTO t VALUES (1)")
 """
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("library"))
 
 
 @pytest.fixture
@@ -88,7 +83,7 @@ def test_every_call_of_the_write_path_is_seen_in_order(run: Run, watched: Watche
 
 @pytest.mark.parametrize(("after", "left"), [(False, "first\n"), (True, "first\nsecond\n")])
 def test_it_kills_before_or_after_the_call_that_was_chosen(
-    run: Run, watched: Watched, after: bool, left: str
+    run: Run, watched: Watched, *, after: bool, left: str
 ) -> None:
     done = run(APPEND, Blow(point=the("write book", 2), after=after))
     assert done.returncode == -signal.SIGKILL
@@ -123,7 +118,7 @@ def test_a_power_cut_after_the_sync_takes_nothing(run: Run, watched: Watched) ->
 
 @pytest.mark.parametrize(("after", "left"), [(False, b"old"), (True, b"new")])
 def test_a_rename_counts_when_its_folder_was_synced(
-    run: Run, watched: Watched, after: bool, left: bytes
+    run: Run, watched: Watched, *, after: bool, left: bytes
 ) -> None:
     (watched.root / "state").write_bytes(b"old")
     run(REPLACE, Blow(point=the("fsync ."), after=after))
