@@ -42,6 +42,7 @@ class ExecutionJournal:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._broken = False
         self._lines = _read(path)
         self.orders: set[str] = {line.order_id for line in self._lines}
         self.approvals: set[str] = {
@@ -54,13 +55,20 @@ class ExecutionJournal:
             raise JournalError(f"{path}: cannot write: {error.strerror}") from error
 
     def append(self, line: Line) -> None:
-        """Write a line and sync it; raises `JournalError`, and then nothing may be acted upon."""
+        """Write a line and sync it; raises `JournalError`, and then nothing may be acted upon.
+
+        After a line that failed no other is taken: behind half a line it would be nonsense, and
+        what is on disk is only known after reading.
+        """
+        if self._broken:
+            raise JournalError(f"{self._path}: an earlier line could not be written")
         data = msgspec.json.encode(line) + b"\n"
         try:
             while data:
                 data = data[os.write(self._descriptor, data) :]
             os.fdatasync(self._descriptor)
         except OSError as error:
+            self._broken = True
             raise JournalError(f"{self._path}: cannot write: {error.strerror}") from error
         self._lines.append(line)
         self.orders.add(line.order_id)

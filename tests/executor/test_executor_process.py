@@ -43,6 +43,7 @@ class ExecutorProcess:
         )
         self.log = folder / "executor.log"
         self.client = Client(self.socket)
+        self.environment: dict[str, str] | None = None  # none: that of the test
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -51,6 +52,7 @@ class ExecutorProcess:
                 [sys.executable, "-m", "agent.executor", "--config", str(self.config)],
                 stdout=output,
                 stderr=output,
+                env=self.environment,
             )
         wait_for(self._answers, within_s=20)
 

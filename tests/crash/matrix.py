@@ -1,0 +1,53 @@
+"""Which blows a matrix strikes: all of them in `make prove`, a sample of them in `make test`.
+
+The points are enumerated by running the process once, so a write path that is added is struck
+without anybody naming it. SENTINEL_CRASH_POINTS=all strikes them all.
+"""
+
+import errno
+import os
+from collections.abc import Callable, Iterable, Sequence
+
+from tests.crash.preload import Action, Blow, Point
+
+WHOLE = os.environ.get("SENTINEL_CRASH_POINTS") == "all"
+_ALREADY = 2  # complaints of one matrix that are told in full
+
+
+def kills(points: Iterable[Point]) -> list[Blow]:
+    """Before and after each call."""
+    return [Blow(point=point, after=after) for point in points for after in (False, True)]
+
+
+def failures(points: Iterable[Point]) -> list[Blow]:
+    """Each call refused, and each write cut short, with and without an error behind it."""
+    blows = []
+    for point in points:
+        for error in (errno.EIO, errno.ENOSPC):
+            blows.append(Blow(point=point, action=Action.FAIL, error=error))
+            if point.label.startswith("write"):
+                blows.append(Blow(point=point, action=Action.SHORT, error=error))
+        if point.label.startswith("write"):
+            blows.append(Blow(point=point, action=Action.SHORT))
+    return blows
+
+
+def part_of(blows: Sequence[Blow], part: int, parts: int, *, sample: int) -> list[Blow]:
+    """This part's blows: of the whole, or of a sample of so many spread over all."""
+    if not WHOLE:
+        step = max(1, len(blows) // sample)
+        blows = blows[step // 2 :: step][:sample]
+    mine = list(blows[part::parts])
+    assert mine or len(blows) < parts, "there is nothing to strike: does the tool see the process?"
+    return mine
+
+
+def strike_all(blows: Sequence[Blow], strike: Callable[[Blow], None]) -> None:
+    """Strike each, and tell which of them hurt."""
+    hurt = []
+    for blow in blows:
+        try:
+            strike(blow)
+        except AssertionError as error:
+            hurt.append(f"{blow}:\n{error}" if len(hurt) < _ALREADY else str(blow))
+    assert not hurt, f"{len(hurt)} of {len(blows)} blows:\n" + "\n".join(hurt)
