@@ -3,6 +3,7 @@
 It proves itself, so it is in no envelope. Agent and executor both use it; the agent opens nothing.
 """
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
@@ -34,3 +35,11 @@ class Standing(Record, frozen=True, kw_only=True):
 
 
 NO_PROOF = LogProof()
+
+
+def read(log_from: int, path: Sequence[bytes]) -> LogProof | None:
+    """A proof as it came over the wire; None when it has not the form of one."""
+    try:
+        return msgspec.convert({"log_from": log_from, "path": tuple(path)}, LogProof)
+    except msgspec.ValidationError:
+        return None
