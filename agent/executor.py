@@ -18,12 +18,21 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from agent import order_check, prctl, programs, units
-from agent.errors import JournalError, OrderRefusedError, UnitError
+from msgspec import structs
+
+from agent import forks, keys, order_check, prctl, programs, units
+from agent.errors import (
+    JournalError,
+    LogForkedError,
+    LogStaleError,
+    OrderRefusedError,
+    UnitError,
+)
 from agent.execute import run_step
 from agent.execution_journal import ExecutionJournal, Line, What
 from agent.executor_settings import ExecutorSettings
 from agent.executor_socket import Server
+from agent.log_proof import NO_PROOF, LogProof, Standing
 from agent.order_check import Runnable, demand_alive
 from agent.plain import Plain
 from agent.proc import boot_id, started_ticks
@@ -33,6 +42,7 @@ from appliance import __version__, journal, settings
 from appliance.errors import SentinelError
 from appliance.ids import uuid7
 from appliance.records import Mode, Order, Outcome, Report, StepResult
+from audit.errors import AuditRefusedError
 from policy.worker import GuardedReader
 
 _MAX_FILES = 1024
@@ -52,9 +62,10 @@ class Executor:
     _waiting: "queue.SimpleQueue[Order | None]" = field(default_factory=queue.SimpleQueue)
     _lock: "threading.RLock" = field(default_factory=threading.RLock)
 
-    def submit(self, envelope: bytes) -> str:
+    def submit(self, envelope: bytes, proof: LogProof = NO_PROOF) -> str:
         """Take an order over; its id. Raises `OrderRefusedError` when it is not even claimed.
 
+        `LogStaleError`: its proof does not start where this node stands, and nothing is used up.
         When this returns the order is in the journal: a crash from here on is told, not hidden.
         """
         order = order_check.open_order(envelope, self.trust)
@@ -63,6 +74,7 @@ class Executor:
                 return order.order_id  # a repeat; what became of it was or will be reported
             try:
                 order_check.demand_fresh(order, self.journal)
+                order_check.connect(order, self.trust, proof)
             except OrderRefusedError as error:
                 self._finish(_refused(order, error))
                 return order.order_id
@@ -100,11 +112,29 @@ class Executor:
         checked = order_check.check(
             order, self.trust, now=_now(), boot_id=boot_id(), started=started_ticks
         )
-        self.trust.accept(checked.checkpoint)
         if self.trust.mode is not Mode.LIVE or order.shown.mode is not Mode.LIVE:
             whose = "this node" if self.trust.mode is not Mode.LIVE else "the order"
             return _report(order, Outcome.DRY_RUN, reason=f"{whose} says dry run; nothing was run")
         return self._run_steps(order, checked.steps)
+
+    def witness(self, note: str, proof: LogProof) -> Standing:
+        """Accept a checkpoint as part of the log, or not; where this node stands after that.
+
+        Raises `LogStaleError` when the proof does not start here. Without a note it only tells.
+        """
+        vkey = self.trust.audit_vkey
+        if note:
+            try:
+                self.trust.log.accept(note, proof, vkey=vkey)
+            except LogStaleError:
+                raise
+            except LogForkedError as error:
+                _log.critical("THE AUDIT LOG FORKED: %s; no order runs until clear-fork", error)
+            except AuditRefusedError as error:
+                _log.warning("a checkpoint was refused: %s", error)
+                standing = self.trust.log.standing(vkey=vkey)
+                return structs.replace(standing, refusal=str(error))
+        return self.trust.log.standing(vkey=vkey)
 
     @property
     def dry_run(self) -> bool:
@@ -171,6 +201,9 @@ class Executor:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve orders until SIGTERM; 0 when it ended as asked."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["clear-fork"]:
+        return forks.main(words[1:])
     parser = argparse.ArgumentParser(prog="sentinel-executor", description=__doc__)
     parser.add_argument("--version", action="version", version=f"sentinel {__version__}")
     default = Path("/etc/sentinel/executor.toml")
@@ -180,11 +213,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--check-config", action="store_true", help="read settings, keys and policy, and say so"
     )
+    parser.add_argument(
+        "--show-keys", action="store_true", help="print this node's own public keys, each by kind"
+    )
     parser.add_argument("--verbose", action="store_true", help="log every step")
-    asked = parser.parse_args(argv)
+    asked = parser.parse_args(words)
     journal.start("sentinel-executor", verbose=asked.verbose)
     try:
         chosen = settings.load(asked.config, ExecutorSettings)
+        if asked.show_keys:
+            sys.stdout.writelines(f"{line}\n" for line in keys.shown(chosen.state_dir, chosen.node))
+            return 0
         with GuardedReader() as second:
             trust = load_trust(chosen, second, checking=asked.check_config)
             if asked.check_config:
@@ -205,6 +244,9 @@ def _serve(chosen: ExecutorSettings, trust: Trust, second: GuardedReader) -> int
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(_MAX_FILES, most), min(_MAX_FILES, most)))
     if trust.bundle.refusal:
         _log.error("%s; every order is refused until it is mended", trust.bundle.refusal)
+    keys.witness_key(chosen.state_dir, chosen.node)  # made at the first start
+    if fork := trust.log.fork:
+        _log.critical("the audit log forked: %s; no order runs until clear-fork", fork.reason)
     book = ExecutionJournal(chosen.state_dir / "journal.jsonl")
     place = _place(chosen)
     left = place.clear() if isinstance(place, units.Units) else []

@@ -21,6 +21,7 @@ class ExecutorSettings(Settings, frozen=True, kw_only=True):
     state_dir: Path  # the execution journal and the last accepted checkpoint
     order_key: Path  # the hub's order key, public half (PEM)
     audit_vkey: Path  # the audit log's key, one vkey line
+    first_checkpoint: Path | None = None  # signed checkpoint to start from; none: the first to come
     policy: Path | None = None  # folder of rules or signed policy file; none: the shipped rules
     policy_key: Path | None = None  # with it, only a policy file that this key signed (PEM)
     policy_overlay: Path | None = None  # this node's own file over the policy; it only tightens

@@ -3,9 +3,10 @@
 A frame is four bytes of length (big endian) and JSON. The executor looks at the peer's user
 (SO_PEERCRED) before it reads a byte. Requests:
 
-    submit    an envelope → the order's id, or which check refused it
+    submit    an envelope → the order's id, which check refused it, or that its proof is stale
     reports   wait up to so many seconds → the reports the agent has not confirmed
     told      the agent has this report in its spool
+    witness   a checkpoint of the audit log → where this node stands in it
 """
 
 import logging
@@ -20,7 +21,8 @@ from typing import Annotated, Protocol
 
 import msgspec
 
-from agent.errors import JournalError, OrderRefusedError, SocketError
+from agent.errors import JournalError, LogStaleError, OrderRefusedError, SocketError
+from agent.log_proof import NO_PROOF, LogProof, Standing
 from appliance.records import Record, Report
 
 # Twice appliance.envelope.MAX_ENVELOPE_BYTES, which is not imported: the agent does without
@@ -38,6 +40,7 @@ class Submit(Record, frozen=True, kw_only=True, tag_field="ask", tag="submit"):
     """Take this order over."""
 
     envelope: bytes
+    proof: LogProof = NO_PROOF
 
 
 class Reports(Record, frozen=True, kw_only=True, tag_field="ask", tag="reports"):
@@ -52,7 +55,14 @@ class Told(Record, frozen=True, kw_only=True, tag_field="ask", tag="told"):
     report_id: str
 
 
-Request = Submit | Reports | Told
+class Witness(Record, frozen=True, kw_only=True, tag_field="ask", tag="witness"):
+    """Accept this checkpoint, or say why not; without one only say where this node stands."""
+
+    note: Annotated[str, msgspec.Meta(max_length=64 * 1024)] = ""
+    proof: LogProof = NO_PROOF
+
+
+Request = Submit | Reports | Told | Witness
 
 
 class Answer(Record, frozen=True, kw_only=True, omit_defaults=True):
@@ -62,6 +72,9 @@ class Answer(Record, frozen=True, kw_only=True, omit_defaults=True):
     refused: str = ""
     reason: str = ""
     reports: tuple[Report, ...] = ()
+    stale: bool = False  # the proof does not start where this node stands, which is `seen_size`
+    seen_size: int = 0
+    standing: Standing | None = None  # with the answer to `witness`
     dry_run: bool = True  # this node's own setting; with the answer to `reports`
 
 
@@ -75,8 +88,12 @@ class Desk(Protocol):
         """Whether this node runs nothing, whatever an order says."""
         ...
 
-    def submit(self, envelope: bytes) -> str:
+    def submit(self, envelope: bytes, proof: LogProof) -> str:
         """Take an order over; its id."""
+        ...
+
+    def witness(self, note: str, proof: LogProof) -> Standing:
+        """Accept a checkpoint, or not; where this node stands."""
         ...
 
     def untold(self) -> list[Report]:
@@ -144,9 +161,11 @@ class Server:
 
     def _answer(self, request: Request) -> Answer:
         match request:
-            case Submit(envelope=envelope):
+            case Submit(envelope=envelope, proof=proof):
                 try:
-                    return Answer(order_id=self._desk.submit(envelope))
+                    return Answer(order_id=self._desk.submit(envelope, proof))
+                except LogStaleError as error:
+                    return Answer(stale=True, seen_size=error.seen_size)
                 except OrderRefusedError as error:
                     _log.warning("order refused at %s", error)
                     return Answer(refused=error.step, reason=error.because)
@@ -156,6 +175,12 @@ class Server:
             case Told(report_id=report_id):
                 self._desk.told(report_id)
                 return Answer()
+            case Witness(note=note, proof=proof):
+                try:
+                    return Answer(standing=self._desk.witness(note, proof))
+                except LogStaleError as error:
+                    standing = self._desk.witness("", NO_PROOF)
+                    return Answer(stale=True, seen_size=error.seen_size, standing=standing)
 
     def _wait(self, wait_s: float) -> list[Report]:
         with self._desk.news:
@@ -171,9 +196,13 @@ class Client:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def submit(self, envelope: bytes) -> Answer:
-        """Hand an order over; when this returns, the executor has it in its journal."""
-        return self._ask(Submit(envelope=envelope))
+    def submit(self, envelope: bytes, proof: LogProof = NO_PROOF) -> Answer:
+        """Hand an order over; when this returns, and is not stale, it is in the journal."""
+        return self._ask(Submit(envelope=envelope, proof=proof))
+
+    def witness(self, note: str = "", proof: LogProof = NO_PROOF) -> Answer:
+        """Offer a checkpoint of the log; without one, ask where this node stands."""
+        return self._ask(Witness(note=note, proof=proof))
 
     def reports(self, *, wait_s: float = 0.0) -> tuple[Report, ...]:
         """Reports that were not confirmed, waiting up to so long for one."""

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from agent.errors import SocketError, SpoolError
 from agent.executor_socket import Client
+from agent.log_proof import NO_PROOF, LogProof
 from agent.spool import Spool
 from agent.watch import Watch
 from appliance.ids import is_uuid, uuid7
@@ -28,13 +29,20 @@ class Handover:
     """Two threads: one hands orders over, one fetches reports."""
 
     def __init__(
-        self, client: Client, spool: Spool, watch: Watch, *, taken: Callable[[str], None]
+        self,
+        client: Client,
+        spool: Spool,
+        watch: Watch,
+        *,
+        taken: Callable[[str], None],
+        stale: Callable[[str, int], None] = lambda _order_id, _seen_size: None,
     ) -> None:
         self._client = client
         self._spool = spool
         self._watch = watch
         self._taken = taken
-        self._orders: queue.SimpleQueue[tuple[str, bytes]] = queue.SimpleQueue()
+        self._stale = stale
+        self._orders: queue.SimpleQueue[tuple[str, bytes, LogProof]] = queue.SimpleQueue()
         self._pending: set[str] = set()  # a reconnect offers an order again: once is enough
         self._stopping = threading.Event()
         self._answered = threading.Event()
@@ -49,24 +57,24 @@ class Handover:
     def stop(self) -> None:
         """End both threads soon."""
         self._stopping.set()
-        self._orders.put(("", b""))
+        self._orders.put(("", b"", NO_PROOF))
 
     def wait_for_executor(self, within_s: float) -> bool:
         """Until the executor has answered once, or the time has passed."""
         return self._answered.wait(within_s)
 
-    def take(self, order_id: str, envelope: bytes) -> None:
+    def take(self, order_id: str, envelope: bytes, proof: LogProof = NO_PROOF) -> None:
         """An order came from the hub."""
         if order_id not in self._pending:
             self._pending.add(order_id)
-            self._orders.put((order_id, envelope))
+            self._orders.put((order_id, envelope, proof))
 
     def _hand_over(self) -> None:
         while not self._stopping.is_set():
-            order_id, envelope = self._orders.get()
+            order_id, envelope, proof = self._orders.get()
             while order_id and not self._stopping.is_set():
                 try:
-                    self._submit(order_id, envelope)
+                    self._submit(order_id, envelope, proof)
                 except (SocketError, SpoolError) as error:
                     log.warning("order %s has to wait: %s", shown(order_id, most=60), error)
                     self._stopping.wait(RETRY_S)
@@ -74,11 +82,16 @@ class Handover:
                     self._pending.discard(order_id)
                     break
 
-    def _submit(self, order_id: str, envelope: bytes) -> None:
+    def _submit(self, order_id: str, envelope: bytes, proof: LogProof) -> None:
         now = datetime.now(UTC)
         # Watched before it is handed over: its effect may be seen before its report.
         self._watch.taken(envelope, now=now)
-        answer = self._client.submit(envelope)
+        answer = self._client.submit(envelope, proof)
+        if answer.stale:  # not taken, not refused: the hub offers it again with the right proof
+            self._watch.withdrawn(envelope)
+            self._pending.discard(order_id)
+            self._stale(order_id, answer.seen_size)
+            return
         if answer.refused:
             report = _refusal(order_id, answer.refused, answer.reason, now=now)
             self._watch.reported(report, now=now)

@@ -20,6 +20,8 @@ from agent.errors import ProbeError, SpoolError
 from agent.executor_socket import Client
 from agent.handover import Handover
 from agent.history import History
+from agent.log_proof import Standing
+from agent.log_watch import LogWatch
 from agent.notify import notify
 from agent.probes import HostProbe
 from agent.readings import Readings
@@ -139,7 +141,9 @@ class Agent:
             self.spool,
             self.watch,
             taken=self._taken,
+            stale=self._stale,
         )
+        self.log_watch = LogWatch(Client(settings.executor_socket), self._log_seen)
         self.transport = Transport(
             hub=settings.hub,
             hub_name=settings.hub_name,
@@ -148,6 +152,8 @@ class Agent:
             boot_id=probe.boot_id,
             dry_run=lambda: self.handover.dry_run,
             take_order=self.handover.take,
+            take_log=self.log_watch.offer,
+            on_welcome=self.log_watch.look,
         )
         self._stopping = threading.Event()
 
@@ -156,6 +162,7 @@ class Agent:
         self.handover.start()
         self.handover.wait_for_executor(_EXECUTOR_WITHIN_S)  # the hello says whether it is live
         self.transport.start()
+        self.log_watch.start()
         notify("READY=1")
         while not self._stopping.is_set():
             began = time.monotonic()
@@ -164,6 +171,7 @@ class Agent:
             self._stopping.wait(max(0.0, self._settings.cycle_s - (time.monotonic() - began)))
         notify("STOPPING=1")
         self.handover.stop()
+        self.log_watch.stop()
         self.transport.stop()
         self.spool.close()
 
@@ -173,6 +181,13 @@ class Agent:
 
     def _taken(self, order_id: str) -> None:
         self.transport.order_taken(order_id)
+        self.log_watch.look()  # an order brings a newer checkpoint
+
+    def _stale(self, order_id: str, seen_size: int) -> None:
+        self.transport.order_stale(order_id, seen_size)
+
+    def _log_seen(self, standing: Standing) -> None:
+        self.transport.log_seen(standing)
 
     def _turn(self) -> None:
         now = datetime.now(UTC)

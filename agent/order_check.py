@@ -1,7 +1,7 @@
 """Whether this node runs an order: ten numbered checks, each of which can only say no.
 
 Neither the hub nor the agent is believed. What is checked arrives as values; nothing is run and
-nothing is changed here, except that the newest checkpoint is remembered by the caller.
+nothing is changed here, except that `connect` has the newest checkpoint remembered.
 """
 
 import os
@@ -9,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from agent.errors import OrderRefusedError
+from agent.errors import LogForkedError, OrderRefusedError
 from agent.execution_journal import ExecutionJournal
+from agent.log_proof import LogProof
 from agent.proc import why_protected
 from agent.programs import system_file
 from agent.run_program import Command
@@ -20,8 +21,10 @@ from appliance import records
 from appliance.envelope import ORDER_TYPE, open_sealed
 from appliance.errors import RefusedError
 from appliance.records import JudgedStep, Logged, Order, ProcessEvidence
+from audit import proof as log_proof
 from audit.checkpoint import Checkpoint
-from audit.errors import ProofError
+from audit.cosignature import cosigned_by
+from audit.errors import AuditRefusedError, ProofError
 from audit.proof import Proven, verify
 from policy.evaluate import judge
 from policy.evidence import facts_of
@@ -77,6 +80,22 @@ def demand_fresh(order: Order, journal: ExecutionJournal) -> None:
     ):
         if mark in used:
             raise OrderRefusedError("5 once", f"the {what} {mark} was used here before")
+
+
+def connect(order: Order, trust: Trust, proof: LogProof) -> None:
+    """The first half of check 7, before the order is claimed: its checkpoint is of one history.
+
+    Raises `LogStaleError` when the proof is not from where this node stands: nothing is used up,
+    and the hub may offer the order again. What is no proof at all is left to the second half.
+    """
+    for given in order.approvals:
+        try:
+            note = log_proof.parse(given.proof).note
+            trust.log.accept(note, proof, vkey=trust.audit_vkey)
+        except LogForkedError as error:
+            raise OrderRefusedError("7 audit log", str(error)) from error
+        except AuditRefusedError:
+            return  # it will not be known, and so be refused
 
 
 def check(
@@ -193,20 +212,32 @@ def _logged(logged: Logged, order: Order, trust: Trust) -> Proven:
     )
     if not matches:
         raise OrderRefusedError("7 audit log", "the entry is not the record of this approval")
-    _demand_no_rollback(proven, trust)
+    _demand_one_history(proven, trust)
+    _demand_witnesses(proven, trust)
     return proven
 
 
-def _demand_no_rollback(proven: Proven, trust: Trust) -> None:
-    seen, checkpoint = trust.seen, proven.checkpoint
-    if seen is None:
+def _demand_one_history(proven: Proven, trust: Trust) -> None:
+    if fork := trust.log.fork:
+        why = f"the log forked: {fork.reason}; a person has to look, and `clear-fork`"
+        raise OrderRefusedError("7 audit log", why)
+    if not trust.log.knows(proven.checkpoint):
+        why = "no proof leads from what was seen to its checkpoint"
+        raise OrderRefusedError("7 audit log", why)
+
+
+def _demand_witnesses(proven: Proven, trust: Trust) -> None:
+    if trust.witness_quorum < 1:
         return
-    if checkpoint.size < seen.size:
+    try:
+        seen_by = len(cosigned_by(proven.note, trust.witness_vkeys))
+    except AuditRefusedError as error:
+        raise OrderRefusedError("7 audit log", str(error)) from error
+    if seen_by < trust.witness_quorum:
         raise OrderRefusedError(
-            "7 audit log", f"the log had {seen.size} entries, now it has {checkpoint.size}"
+            "7 audit log",
+            f"{seen_by} of the witnesses saw its checkpoint, {trust.witness_quorum} are needed",
         )
-    if checkpoint.size == seen.size and checkpoint.root.hex() != seen.root:
-        raise OrderRefusedError("7 audit log", f"two histories of {seen.size} entries")
 
 
 def _allowed(step: JudgedStep, trust: Trust, facts: Facts) -> Verdict:

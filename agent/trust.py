@@ -1,34 +1,25 @@
-"""What an executor believes: pinned keys, its own policy, and the newest checkpoint it accepted."""
+"""What an executor believes: pinned keys, its own policy, and the log as far as it has seen it."""
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
-import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from agent.errors import JournalError
+from agent.durable import remember as _remember
+from agent.durable import remembered as _remembered
 from agent.executor_settings import ExecutorSettings
+from agent.forks import Seen
+from agent.witness import Witness
 from appliance.envelope import load_public_key
 from appliance.errors import EnvelopeError, SettingsError
 from appliance.records import Mode
-from audit.checkpoint import Checkpoint
+from audit.cosignature import WitnessKey
 from audit.errors import VkeyError
 from audit.note import Vkey, parse_vkey
 from policy.evaluate import SecondReader
 from policy.rules import Bundle
 from policy.signed import InForce
 from policy.source import Source, load
-
-R = TypeVar("R", bound=msgspec.Struct)
-
-
-class Seen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The newest checkpoint this node accepted; a smaller log is a rollback."""
-
-    size: int
-    root: str
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,15 +35,19 @@ class Trust:
     second: SecondReader
     checkpoint_file: Path
     most_timeout_s: float
-    seen: Seen | None = field(default=None)
+    first_note: str = ""  # the signed checkpoint to start from; empty: the first that comes
+    witness_vkeys: tuple[WitnessKey, ...] = ()  # who else must have seen an order's checkpoint
+    witness_quorum: int = 0  # how many of them
+    log: Witness = field(init=False)
 
-    def accept(self, checkpoint: Checkpoint) -> None:
-        """Remember a checkpoint, durably, before anything is answered or run."""
-        seen = Seen(size=checkpoint.size, root=checkpoint.root.hex())
-        if seen == self.seen:
-            return
-        _remember(self.checkpoint_file, seen)
-        self.seen = seen
+    def __post_init__(self) -> None:
+        """The log's own memory is beside its checkpoint."""
+        self.log = Witness(file=self.checkpoint_file, node=self.node, first_note=self.first_note)
+
+    @property
+    def seen(self) -> Seen | None:
+        """The newest checkpoint this node accepted."""
+        return self.log.seen
 
 
 def load_trust(
@@ -63,8 +58,7 @@ def load_trust(
     A broken policy is not an error here: it becomes a policy that refuses everything. `checking`
     only looks: a newer policy is not put in force by asking whether it is right.
     """
-    file = settings.state_dir / "checkpoint.json"
-    return Trust(
+    trust = Trust(
         node=settings.node,
         mode=settings.mode,
         role=settings.role,
@@ -72,10 +66,12 @@ def load_trust(
         audit_vkey=_vkey(settings.audit_vkey),
         bundle=_policy(settings, checking=checking),
         second=second,
-        checkpoint_file=file,
+        checkpoint_file=settings.state_dir / "checkpoint.json",
         most_timeout_s=settings.most_timeout_s,
-        seen=_remembered(file, Seen, "the last checkpoint"),
+        first_note=_note(settings.first_checkpoint),
     )
+    _ = trust.seen, trust.log.fork  # a damaged memory stops the start
+    return trust
 
 
 def _policy(settings: ExecutorSettings, *, checking: bool) -> Bundle:
@@ -98,34 +94,15 @@ def _order_key(path: Path) -> Ed25519PublicKey:
         raise SettingsError(str(error)) from error
 
 
+def _note(path: Path | None) -> str:
+    try:
+        return path.read_text(encoding="utf-8") if path else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: cannot read the first checkpoint: {error}") from error
+
+
 def _vkey(path: Path) -> Vkey:
     try:
         return parse_vkey(path.read_text(encoding="ascii").strip())
     except (OSError, UnicodeDecodeError, VkeyError) as error:
         raise SettingsError(f"{path}: cannot use the audit log's key: {error}") from error
-
-
-def _remembered(path: Path, kind: type[R], what: str) -> R | None:
-    if not path.exists():
-        return None
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except (OSError, msgspec.DecodeError) as error:
-        raise JournalError(f"{path}: {what} cannot be read: {error}") from error
-
-
-def _remember(path: Path, record: msgspec.Struct) -> None:
-    temporary = path.with_suffix(".new")
-    try:
-        with temporary.open("wb") as file:
-            file.write(msgspec.json.encode(record))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)  # a crash here leaves the old one or the new
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        raise JournalError(f"{path}: cannot write: {error.strerror}") from error

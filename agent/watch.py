@@ -64,6 +64,13 @@ class Watch:
                     finding_id=hint.shown.finding_id, taken_at=now
                 )
 
+    def withdrawn(self, envelope: bytes) -> None:
+        """The executor did not take it after all; the hub offers it again, or not."""
+        hint = _peek(envelope)
+        with self._lock:
+            if hint is not None:
+                self._orders.pop(hint.order_id, None)
+
     def reported(self, report: Report, *, now: datetime) -> None:
         """The executor told what came of an order."""
         with self._lock:

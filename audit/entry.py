@@ -54,6 +54,8 @@ TYPES = frozenset(
         "exec.refuse",
         "manual.step",
         "witness.refuse",
+        "witness.key",
+        "witness.clear",
         "export.create",
         "redaction",
         "retention.prune",

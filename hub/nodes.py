@@ -18,6 +18,7 @@ class WaitingOrder:
     order_id: str
     node: str
     envelope: bytes
+    log_size: int = 0  # of the checkpoint its proofs are under
 
 
 class Nodes:
@@ -79,7 +80,10 @@ class Nodes:
             rows = work.all("waiting_orders", nodes=nodes, now=datetime.now(UTC))
         return [
             WaitingOrder(
-                order_id=str(row["order_id"]), node=row["node"], envelope=bytes(row["envelope"])
+                order_id=str(row["order_id"]),
+                node=row["node"],
+                envelope=bytes(row["envelope"]),
+                log_size=row["log_size"],
             )
             for row in rows
         ]

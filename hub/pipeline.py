@@ -30,6 +30,7 @@ from hub.persist.database import Database, Work, as_json
 from hub.persist.incidents import Incident, incident_of, move
 from hub.persist.listen import Listener
 from hub.persist.outbox import actor, offer
+from hub.quorum import witnessed
 from hub.validate import Gate, Judgement, judge_plan, verdict_entry
 
 LOOK_AGAIN_S = 2.0  # a notification may be lost; expiry has no notification
@@ -51,7 +52,12 @@ class Pipeline:
 
     def run(self, stop: threading.Event) -> None:
         """Turn until told to stop; woken by the database, and every two seconds anyway."""
-        channels = ("sentinel_proposed", "sentinel_approved", "sentinel_checkpoint")
+        channels = (
+            "sentinel_proposed",
+            "sentinel_approved",
+            "sentinel_checkpoint",
+            "sentinel_witness",
+        )
         listener = Listener(self.db.dsn, channels=channels)
         complained = False
         while not stop.is_set():
@@ -107,6 +113,12 @@ class Pipeline:
         """Sign and store the order of the oldest logged approval; False when none waits."""
         with self.db.transaction() as work:
             row = work.one("take_approved")
+            row = row and witnessed(
+                row,
+                work,
+                witnesses=self.desk.witness_vkeys,
+                quorum=self.desk.witness_quorum,
+            )
             if row is None:
                 return False
             incident_id, node = str(row["incident_id"]), row["node"]
@@ -119,6 +131,7 @@ class Pipeline:
                 envelope=envelope,
                 now=now,
                 not_after=order.not_after,
+                log_size=row["size"],
             )
             offer(
                 work,

@@ -16,7 +16,7 @@ from appliance.errors import LaunchError
 from appliance.wire import sentinel_pb2_grpc
 from hub import policy
 from hub.dispatch import OrderDesk
-from hub.errors import DatabaseError
+from hub.errors import DatabaseError, NotaryError
 from hub.ingest import Ingest, utc_now
 from hub.nodes import Nodes
 from hub.persist import ingest as storage
@@ -28,6 +28,7 @@ from hub.pipeline import Pipeline
 from hub.settings import ServeSettings
 from hub.transport import Transport
 from hub.validate import Gate
+from hub.witnesses import Witnesses
 from policy.worker import GuardedReader
 
 BEAT_S = 5.0
@@ -59,7 +60,8 @@ def run(settings: ServeSettings) -> int:
         thread = threading.Thread(target=pipeline.run, args=(stop,), name="pipeline")
         thread.start()
         try:
-            return asyncio.run(_serve(settings, db, gate))
+            witnesses = Witnesses(db, desk.tree, desk.vkey)
+            return asyncio.run(_serve(settings, db, gate, witnesses))
         finally:
             stop.set()
             thread.join()
@@ -73,11 +75,13 @@ def check(settings: ServeSettings) -> None:
     policy.check(settings)
 
 
-async def _serve(settings: ServeSettings, db: Database, gate: Gate) -> int:
+async def _serve(settings: ServeSettings, db: Database, gate: Gate, witnesses: Witnesses) -> int:
     nodes = Nodes(db)
     await asyncio.to_thread(nodes.all_disconnected)
     ingest = Ingest(lambda batch: storage.store_events(db, batch, now=utc_now()))
-    transport = Transport(ingest=ingest, nodes=nodes, max_in_flight=settings.max_in_flight)
+    transport = Transport(
+        ingest=ingest, nodes=nodes, witnesses=witnesses, max_in_flight=settings.max_in_flight
+    )
     server = grpc.aio.server(options=SERVER_LIMITS)
     sentinel_pb2_grpc.add_HubServicer_to_server(transport, server)  # type: ignore[no-untyped-call]
     address = f"{settings.bind}:{settings.port}"
@@ -90,6 +94,7 @@ async def _serve(settings: ServeSettings, db: Database, gate: Gate) -> int:
     tasks = [
         asyncio.create_task(ingest.run()),
         asyncio.create_task(_orders(db.dsn, transport)),
+        asyncio.create_task(_log_rounds(db.dsn, transport)),
         asyncio.create_task(_beat(db, nodes, transport, gate.bundle.digest)),
     ]
     await _until_stopped(tasks)
@@ -119,8 +124,19 @@ async def _orders(dsn: str, transport: Transport) -> None:
         await asyncio.to_thread(listener.wait, 1.0)
         try:
             await transport.offer_orders()
-        except DatabaseError as error:
+        except (DatabaseError, NotaryError) as error:
             _log.warning("orders wait: %s", error)
+
+
+async def _log_rounds(dsn: str, transport: Transport) -> None:
+    """Offer the nodes new checkpoints as the database announces them."""
+    listener = Listener(dsn, channels=("sentinel_checkpoint",))
+    while True:
+        await asyncio.to_thread(listener.wait, 1.0)
+        try:
+            await transport.offer_log()
+        except (DatabaseError, NotaryError) as error:
+            _log.warning("the log's round waits: %s", error)
 
 
 async def _beat(db: Database, nodes: Nodes, transport: Transport, digest: str) -> None:

@@ -21,14 +21,16 @@ from appliance.journal import shown
 from appliance.records import Event
 from appliance.wire import sentinel_pb2 as pb
 from appliance.wire.convert import from_wire
-from hub.errors import DatabaseError
+from hub.errors import DatabaseError, NotaryError
 from hub.ingest import Ingest
-from hub.nodes import Nodes
+from hub.nodes import Nodes, WaitingOrder
 from hub.persist.ingest import Received
+from hub.witnesses import Witnesses
 
 PROTOCOL = 1
 HELLO_WITHIN_S = 10.0
 CLOSE_WITHIN_S = 3.0
+MOST_OFFERS = 8  # of one order on one stream: a node that is never content waits for the next
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +44,7 @@ class Stream:
     node: str
     out: asyncio.Queue[pb.FromHub | None] = field(default_factory=asyncio.Queue)
     offered: set[str] = field(default_factory=set)
+    stale: dict[str, int] = field(default_factory=dict)  # how often an order's proof was
 
     def end(self) -> None:
         """Close after what is queued."""
@@ -51,7 +54,10 @@ class Stream:
 class Transport:
     """The gRPC service `sentinel.v1.Hub`."""
 
-    def __init__(self, *, ingest: Ingest, nodes: Nodes, max_in_flight: int) -> None:
+    def __init__(
+        self, *, ingest: Ingest, nodes: Nodes, witnesses: Witnesses, max_in_flight: int
+    ) -> None:
+        self._witnesses = witnesses
         self._ingest = ingest
         self._nodes = nodes
         self._max_in_flight = max_in_flight
@@ -91,9 +97,24 @@ class Transport:
             stream = self._streams.get(order.node)
             if stream is not None and order.order_id not in stream.offered:
                 stream.offered.add(order.order_id)
-                sealed = pb.SealedOrder(order_id=order.order_id, envelope=order.envelope)
-                stream.out.put_nowait(pb.FromHub(order=sealed))
+                await self._offer(order, stream)
                 _log.info("order offered node=%s order=%s", order.node, order.order_id)
+
+    async def offer_log(self, *nodes: str) -> None:
+        """Offer connected nodes the newest checkpoint, each with the proof from where it stands."""
+        for node, advance in await self._witnesses.offers(nodes or self.connected):
+            if stream := self._streams.get(node):
+                stream.out.put_nowait(pb.FromHub(log_advance=advance))
+
+    async def _offer(self, order: WaitingOrder, stream: Stream) -> None:
+        log_from, path = await self._witnesses.proof(order.node, order.log_size)
+        sealed = pb.SealedOrder(
+            order_id=order.order_id,
+            envelope=order.envelope,
+            log_from=log_from,
+            consistency=path,
+        )
+        stream.out.put_nowait(pb.FromHub(order=sealed))
 
     async def close(self) -> None:
         """End every stream, and wait a moment until their nodes are marked as gone."""
@@ -126,6 +147,7 @@ class Transport:
     async def _leave(self, stream: Stream) -> None:
         if self._streams.get(stream.node) is stream:
             del self._streams[stream.node]
+            self._witnesses.gone(stream.node)
             _log.info("disconnected node=%s", stream.node)
             with contextlib.suppress(DatabaseError):  # the next start marks it so
                 await self._nodes.disconnected(stream.node)
@@ -141,6 +163,10 @@ class Transport:
                         await self._event(message.event, stream)
                     case "order_taken":
                         await self._taken(message.order_taken.order_id, stream)
+                    case "order_stale":
+                        await self._stale(message.order_stale, stream)
+                    case "log_seen":
+                        await self._log_seen(message.log_seen, stream)
                     case other:
                         _log.warning("node=%s sent %s out of turn", stream.node, other)
                         break
@@ -162,6 +188,27 @@ class Transport:
     async def _taken(self, order_id: str, stream: Stream) -> None:
         if is_uuid(order_id):
             await self._nodes.order_taken(stream.node, order_id)
+
+    async def _stale(self, message: pb.OrderStale, stream: Stream) -> None:
+        """The node has accepted more of the log, or less: the order goes out again, re-proven."""
+        order_id = message.order_id
+        if order_id not in stream.offered:
+            return
+        self._witnesses.stale(stream.node, message.seen_size)
+        stream.stale[order_id] = stream.stale.get(order_id, 0) + 1
+        if stream.stale[order_id] > MOST_OFFERS:
+            _log.error("node=%s finds every proof of order %s stale", stream.node, order_id)
+            return
+        stream.offered.discard(order_id)
+        with contextlib.suppress(DatabaseError, NotaryError):  # the next turn offers it
+            await self.offer_orders()
+
+    async def _log_seen(self, message: pb.LogSeen, stream: Stream) -> None:
+        try:
+            await self._witnesses.heard(stream.node, message)
+            await self.offer_log(stream.node)
+        except (DatabaseError, NotaryError) as error:
+            _log.warning("what node=%s says of the log has to wait: %s", stream.node, error)
 
     async def _write(self, stream: Stream, context: Context) -> None:
         """Send what is queued; acknowledgements that wait together go together."""

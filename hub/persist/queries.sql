@@ -138,12 +138,13 @@ FOR UPDATE OF incident SKIP LOCKED;
 
 -- add_order --
 -- The signed order, before it leaves
-INSERT INTO exec_order (order_id, incident_id, node, envelope, created_at, not_after)
-VALUES (%(order_id)s, %(incident_id)s, %(node)s, %(envelope)s, %(now)s, %(not_after)s);
+INSERT INTO exec_order (order_id, incident_id, node, envelope, created_at, not_after, log_size)
+VALUES (%(order_id)s, %(incident_id)s, %(node)s, %(envelope)s, %(now)s, %(not_after)s,
+        %(log_size)s);
 
 -- waiting_orders --
 -- Orders that these nodes have not taken yet and may still take
-SELECT order_id, node, envelope FROM exec_order
+SELECT order_id, node, envelope, log_size FROM exec_order
 WHERE taken_at IS NULL AND reported_at IS NULL AND node = ANY (%(nodes)s)
   AND not_after > %(now)s
 ORDER BY created_at;

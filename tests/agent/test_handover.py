@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from agent import handover as module
-from agent.errors import OrderRefusedError
+from agent.errors import LogStaleError, OrderRefusedError
 from agent.executor_socket import MAX_FRAME_BYTES, Client, Server
 from agent.handover import Handover
+from agent.log_proof import LogProof, Standing
 from agent.spool import Spool
 from agent.watch import Watch
 from appliance.envelope import MAX_ENVELOPE_BYTES
@@ -28,8 +29,14 @@ class DeskDouble:
     envelopes: list[bytes] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
     refuses: bool = False
+    seen_size: int | None = None  # None: any proof will do
 
-    def submit(self, envelope: bytes) -> str:
+    def witness(self, note: str, proof: LogProof) -> Standing:
+        return Standing(size=self.seen_size or 0)
+
+    def submit(self, envelope: bytes, proof: LogProof) -> str:
+        if self.seen_size not in (None, proof.log_from):
+            raise LogStaleError(self.seen_size)
         self.envelopes.append(envelope)
         if self.refuses:
             raise OrderRefusedError("1 signature", "not signed by the hub")

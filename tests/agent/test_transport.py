@@ -68,7 +68,7 @@ class Starter:
             spool=self.spool,
             boot_id="boot",
             dry_run=lambda: False,
-            take_order=lambda order_id, envelope: self.orders.append((order_id, envelope)),
+            take_order=lambda order_id, envelope, _proof: self.orders.append((order_id, envelope)),
         )
         transport.start()
         self.started.append(transport)

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.execution_journal import ExecutionJournal
 from agent.executor import Executor
+from agent.log_proof import NO_PROOF, LogProof
 from agent.proc import boot_id, started_ticks
 from agent.trust import Trust
 from appliance import envelope, records
@@ -29,8 +30,10 @@ from appliance.records import (
     Shown,
 )
 from audit import proof
+from audit.checkpoint import parse_text
 from audit.entry import Actor, EntryDraft
-from audit.merkle import Subtrees
+from audit.errors import AuditRefusedError
+from audit.merkle import Subtrees, prove_consistency
 from audit.note import parse_vkey
 from audit.signer import LocalSigner
 from hub.segments import IndexedState, SegmentLog
@@ -214,10 +217,29 @@ class Forge:
         payload = records.to_json(order)
         return envelope.seal(payload, payload_type=envelope.ORDER_TYPE, key=key or self.order_key)
 
-    def give(self, order: Order) -> records.Report:
+    def proof(self, order: Order) -> LogProof:
+        """The proof from what the node has seen, as far as the forge's own log has one."""
+        try:
+            note = proof.parse(order.approvals[0].proof).note
+        except AuditRefusedError:
+            return NO_PROOF
+        return self.proof_to(parse_text(note[: note.rfind("\n\n") + 1]).size)
+
+    def proof_to(self, size: int, *, log: SegmentLog | None = None) -> LogProof:
+        """The proof between what the node has seen and a size of a log."""
+        log, seen = log or self.log, self.trust.seen
+        if seen is None:
+            return NO_PROOF
+        before, after = sorted((seen.size, size))
+        path: tuple[bytes, ...] = ()
+        if 0 < before < after <= log.size:
+            path = tuple(prove_consistency(before, after, Subtrees(lambda seq: _leaf(log, seq))))
+        return LogProof(log_from=seen.size, path=path)
+
+    def give(self, order: Order, *, with_proof: LogProof | None = None) -> records.Report:
         """Hand the order to the executor and let it run to its report."""
         before = {report.report_id for report in self.executor.untold()}
-        self.executor.submit(self.seal(order))
+        self.executor.submit(self.seal(order), with_proof or self.proof(order))
         self.executor.stop()
         self.executor.run()
         (report,) = [one for one in self.executor.untold() if one.report_id not in before]

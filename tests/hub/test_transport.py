@@ -24,10 +24,12 @@ from appliance.wire import sentinel_pb2 as pb
 from appliance.wire import sentinel_pb2_grpc
 from appliance.wire.convert import to_wire
 from hub.ingest import Ingest
+from hub.log_tree import LogTree
 from hub.nodes import Nodes
 from hub.persist.database import Database
 from hub.persist.ingest import store_events
 from hub.transport import Transport
+from hub.witnesses import Witnesses
 from tests.hub.builders import NODE, NOW, event, finding, outbox
 from vault.pki import Issued, Pki
 
@@ -93,7 +95,12 @@ class Served:
 
     async def _run(self) -> None:
         ingest = Ingest(lambda batch: store_events(self._db, batch, now=NOW))
-        transport = Transport(ingest=ingest, nodes=Nodes(self._db), max_in_flight=16)
+        transport = Transport(
+            ingest=ingest,
+            nodes=Nodes(self._db),
+            witnesses=Witnesses(self._db, LogTree(), ""),
+            max_in_flight=16,
+        )
         server = grpc.aio.server(options=SERVER_LIMITS)
         sentinel_pb2_grpc.add_HubServicer_to_server(transport, server)
         self.port = server.add_secure_port("127.0.0.1:0", server_credentials(self._identity))
