@@ -10,7 +10,7 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -21,19 +21,27 @@ from appliance.records import MAX_OUTPUT_BYTES, StepResult
 from policy.reader import Pipeline
 
 _READ_BYTES = 65536
+_LOOK_EVERY_S = 0.05  # whether to stop a process that has closed its output and goes on
 _LINGER_S = 0.2  # for output that is still in the pipe when the last process has ended
 _CANNOT_START = 126  # as a shell says it
 
 
-def run_step(step: Runnable, *, timeout_s: float) -> StepResult:
-    """Run one program to its end or its deadline."""
+Stop = Callable[[], bool]
+"""Whether what runs must end now, deadline or not."""
+
+
+def run_step(step: Runnable, *, timeout_s: float, stop: Stop = lambda: False) -> StepResult:
+    """Run one program to its end, its deadline, or until it is stopped."""
     output, started_at, began = Output(), datetime.now(UTC), time.monotonic()
     status: int | None = 0
     files = list(step.files)
     for pipeline in step.program.pipelines:
         mine, files = files[: len(pipeline.commands)], files[len(pipeline.commands) :]
         if status is not None and runs_next(pipeline, status):
-            status = _run_pipeline(pipeline, mine, output, deadline=began + timeout_s)
+            if stop():
+                status = None
+                break
+            status = _run_pipeline(pipeline, mine, output, deadline=began + timeout_s, stop=stop)
     return StepResult(
         index=step.index,
         argv=step.program.argvs,
@@ -47,11 +55,11 @@ def run_step(step: Runnable, *, timeout_s: float) -> StepResult:
 
 
 def _run_pipeline(
-    pipeline: Pipeline, files: Sequence[str], output: Output, *, deadline: float
+    pipeline: Pipeline, files: Sequence[str], output: Output, *, deadline: float, stop: Stop
 ) -> int | None:
     """Start all commands of a pipeline, collect what they print; the last one's status.
 
-    None: the deadline came, and what was left was killed.
+    None: the deadline came or it was stopped, and what was left was killed.
     """
     reading, writing = os.pipe()
     processes: list[subprocess.Popen[bytes]] = []
@@ -61,7 +69,7 @@ def _run_pipeline(
             _start_all(pipeline, files, writing, processes)
         finally:
             os.close(writing)
-        in_time = _collect(reading, processes, output, deadline=deadline)
+        in_time = _collect(reading, processes, output, deadline=deadline, stop=stop)
     except OSError as error:
         output.add(f"cannot start: {error}\n".encode())
         return _CANNOT_START
@@ -116,8 +124,9 @@ def _collect(
     output: Output,
     *,
     deadline: float,
+    stop: Stop,
 ) -> bool:
-    """Read until every process has ended; False when the deadline came first."""
+    """Read until every process has ended; False when the deadline or a stop came first."""
     os.set_blocking(reading, False)
     linger: float | None = None
     with selectors.DefaultSelector() as selector:
@@ -129,12 +138,12 @@ def _collect(
                 linger = now + _LINGER_S
             if linger is not None and now >= linger:
                 return True  # a grandchild holds the pipe: it is killed with its group
-            if now >= deadline:
+            if now >= deadline or stop():
                 return ended
             if selector.select(min(0.05, deadline - now)):
                 data = _read(reading)
-                if data == b"" and _wait_all(processes, deadline):
-                    return True
+                if data == b"":  # the end of all output: what is left is to wait
+                    return _wait_all(processes, deadline, stop)
                 output.add(data or b"")
 
 
@@ -145,13 +154,14 @@ def _read(reading: int) -> bytes | None:
         return None
 
 
-def _wait_all(processes: "Sequence[subprocess.Popen[bytes]]", deadline: float) -> bool:
+def _wait_all(processes: "Sequence[subprocess.Popen[bytes]]", deadline: float, stop: Stop) -> bool:
     """After the end of all output: until the processes have ended, or the deadline."""
     for process in processes:
-        try:
-            process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            return False
+        while process.poll() is None:
+            if time.monotonic() >= deadline or stop():
+                return False
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_LOOK_EVERY_S)
     return True
 
 

@@ -9,6 +9,7 @@ from appliance.records import Mode
 from appliance.settings import Settings
 
 Role = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
+Actions = Annotated[int, msgspec.Meta(ge=0, le=100)]  # agent.journal_file keeps more orders
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
 
 
@@ -27,3 +28,6 @@ class ExecutorSettings(Settings, frozen=True, kw_only=True):
     mode: Mode = Mode.DRY_RUN  # "live" lets orders run that say so themselves
     agent_user: str | None = None  # who may hand orders over; none: the executor's own user
     most_timeout_s: Seconds = 300.0  # of one command, whatever the order says
+    most_actions_per_hour: Actions = 12  # commands that change something; rollbacks count, and run
+    undo_within_s: Annotated[float, msgspec.Meta(gt=0, le=86400)] = 3600.0  # after the order ended
+    journal_keep_days: Annotated[int, msgspec.Meta(ge=1, le=3650)] = 30  # of orders that are over

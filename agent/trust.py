@@ -12,6 +12,7 @@ from agent.errors import JournalError
 from agent.executor_settings import ExecutorSettings
 from appliance.envelope import load_public_key
 from appliance.errors import EnvelopeError, SettingsError
+from appliance.people import People
 from appliance.records import Mode
 from audit.checkpoint import Checkpoint
 from audit.errors import VkeyError
@@ -45,6 +46,7 @@ class Trust:
     checkpoint_file: Path
     most_timeout_s: float
     seen: Seen | None = field(default=None)
+    people: People | None = None  # who may say yes, and who may end a halt
 
     def accept(self, checkpoint: Checkpoint) -> None:
         """Remember a checkpoint, durably, before anything is answered or run."""
