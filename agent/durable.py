@@ -1,4 +1,4 @@
-"""Small records that must be on disk before they are acted upon: read whole, replaced whole."""
+"""Small files that must be on disk before they are acted upon: read whole, replaced whole."""
 
 import os
 from pathlib import Path
@@ -23,10 +23,17 @@ def remembered(path: Path, kind: type[R], what: str) -> R | None:
 
 def remember(path: Path, record: msgspec.Struct) -> None:
     """Put the record in place of what was there; when this returns, it is on disk."""
-    temporary = path.with_suffix(".new")
+    write_durably(path, msgspec.json.encode(record))
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Put a file, for its owner only, in place of the old one; when this returns, it is on disk."""
+    temporary = path.with_suffix(path.suffix + ".new")
     try:
-        with temporary.open("wb") as file:
-            file.write(msgspec.json.encode(record))
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(file.fileno(), 0o600)
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)  # a crash here leaves the old one or the new

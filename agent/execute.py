@@ -10,7 +10,7 @@ import os
 import selectors
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -36,6 +36,10 @@ _CANNOT_START = 126  # as a shell says it
 _Started = list[tuple[Command, "subprocess.Popen[bytes]"]]
 
 
+Stop = Callable[[], bool]
+"""Whether what runs must end now, deadline or not."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
     """What came of one step."""
@@ -52,21 +56,26 @@ class _Run:
     place: Place
     deadline: float  # time.monotonic()
     output: Output
+    stop: Stop
     late: bool = False
+    stopped: bool = False
     lost: bool = False  # nobody knows whether it has ended
     because: list[str] = field(default_factory=list)
 
 
-def run_step(step: Runnable, *, timeout_s: float, place: Place) -> Ran:
-    """Run one program to its end or its deadline."""
+def run_step(step: Runnable, *, timeout_s: float, place: Place, stop: Stop = lambda: False) -> Ran:
+    """Run one program to its end, its deadline, or until it is stopped."""
     started_at, began = datetime.now(UTC), time.monotonic()
-    run = _Run(place=place, deadline=began + timeout_s, output=Output())
+    run = _Run(place=place, deadline=began + timeout_s, output=Output(), stop=stop)
     place.begin()
     status: int | None = 0
     commands = list(step.commands)
     for pipeline in step.program.pipelines:
         mine, commands = commands[: len(pipeline.commands)], commands[len(pipeline.commands) :]
         if status is not None and runs_next(pipeline, status):
+            if stop():
+                run.stopped, status = True, None
+                break
             status = _run_pipeline(pipeline, mine, run)
     result = StepResult(
         index=step.index,
@@ -85,6 +94,8 @@ def run_step(step: Runnable, *, timeout_s: float, place: Place) -> Ran:
 def _outcome(status: int | None, run: _Run, *, timeout_s: float) -> tuple[Outcome, list[str]]:
     if run.lost:
         return Outcome.UNKNOWN, []
+    if run.stopped:
+        return Outcome.FAILED, ["was killed: this node is halted"]
     if run.late:
         return Outcome.TIMED_OUT, [f"took longer than {timeout_s:g} s and was killed"]
     if status == 0:
@@ -95,7 +106,7 @@ def _outcome(status: int | None, run: _Run, *, timeout_s: float) -> tuple[Outcom
 def _run_pipeline(pipeline: Pipeline, commands: Sequence[Command], run: _Run) -> int | None:
     """Start all commands of a pipeline, collect what they print; the last one's status.
 
-    None: the deadline or a limit came, and what was left was killed.
+    None: the deadline, a limit or a stop came, and what was left was killed.
     """
     reading, writing = os.pipe()
     started: _Started = []
@@ -170,7 +181,7 @@ def _close(descriptor: int) -> None:
 
 
 def _collect(reading: int, started: _Started, run: _Run) -> bool:
-    """Read until every process has ended; False when the deadline or a limit came first."""
+    """Read until every process has ended; False when the deadline, a limit or a stop came first."""
     os.set_blocking(reading, False)
     linger: float | None = None
     closed = False
@@ -185,6 +196,9 @@ def _collect(reading: int, started: _Started, run: _Run) -> bool:
                 return True  # a grandchild holds the pipe: it is ended with the command
             if now >= run.deadline:
                 run.late = not ended
+                return ended
+            if run.stop():
+                run.stopped = not ended
                 return ended
             if passed := run.place.watch(started):
                 run.because.append(passed)

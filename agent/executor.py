@@ -15,12 +15,24 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from msgspec import structs
 
-from agent import forks, keys, order_check, prctl, programs, units
+from agent import (
+    budget,
+    executor_command,
+    forks,
+    journal_file,
+    keys,
+    moment,
+    order_check,
+    prctl,
+    programs,
+    undo_check,
+    units,
+)
 from agent.errors import (
     JournalError,
     LogForkedError,
@@ -29,17 +41,22 @@ from agent.errors import (
     UnitError,
 )
 from agent.execute import run_step
-from agent.execution_journal import ExecutionJournal, Line, What
+from agent.execution_journal import ExecutionJournal, Line
 from agent.executor_settings import ExecutorSettings
-from agent.executor_socket import Server
+from agent.executor_socket import Answer, Server
+from agent.halts import Halts
+from agent.journal_file import What
 from agent.log_proof import NO_PROOF, LogProof, Standing
 from agent.order_check import Runnable, demand_alive
+from agent.order_store import OrderStore
 from agent.plain import Plain
 from agent.proc import boot_id, started_ticks
+from agent.resume import demand_lifted
 from agent.run_program import Place
 from agent.trust import Trust, load_trust
-from appliance import __version__, journal, settings
+from appliance import __version__, journal, report_chain, settings
 from appliance.errors import SentinelError
+from appliance.halt import Halt
 from appliance.ids import uuid7
 from appliance.records import Mode, Order, Outcome, Report, StepResult
 from audit.errors import AuditRefusedError
@@ -50,16 +67,28 @@ _MAX_FILES = 1024
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class _Undo:
+    """A rollback that is used up and waits for its turn."""
+
+    order_id: str
+
+
 @dataclass(slots=True)
 class Executor:
-    """One node's executor: trust, journal, and the queue of claimed orders."""
+    """One node's executor: trust, journal, and the queue of what was claimed."""
 
     trust: Trust
     journal: ExecutionJournal
+    halts: Halts
+    store: OrderStore
     place: Place = field(default_factory=Plain)  # where commands run
+    result_key: str = ""  # public half of the key that signs reports
+    most_actions_per_hour: int = 12
+    undo_within_s: float = 3600.0
     news: threading.Condition = field(default_factory=threading.Condition)
     rest: Callable[[], None] = lambda: None  # when no order waits: give back what only orders need
-    _waiting: "queue.SimpleQueue[Order | None]" = field(default_factory=queue.SimpleQueue)
+    _waiting: "queue.SimpleQueue[Order | _Undo | None]" = field(default_factory=queue.SimpleQueue)
     _lock: "threading.RLock" = field(default_factory=threading.RLock)
 
     def submit(self, envelope: bytes, proof: LogProof = NO_PROOF) -> str:
@@ -76,8 +105,9 @@ class Executor:
                 order_check.demand_fresh(order, self.journal)
                 order_check.connect(order, self.trust, proof)
             except OrderRefusedError as error:
-                self._finish(_refused(order, error))
+                self._finish(self._refused(order.order_id, error))
                 return order.order_id
+            kept = self._keep(order, envelope)
             # From here on a restart finds the order claimed: if nothing was started it reports
             # that nothing ran, else that the outcome is unknown. It never runs it.
             self.journal.append(
@@ -87,20 +117,40 @@ class Executor:
                     order_id=order.order_id,
                     approval_ids=tuple(one.approval.approval_id for one in order.approvals),
                     shown_digest=order.approvals[0].approval.shown_digest,
+                    until=order.shown.not_after,
+                    kept=kept,
                 )
             )
         self._waiting.put(order)
         return order.order_id
 
+    def undo(self, order_id: str) -> str:
+        """Take the rollback of an order over; raises `OrderRefusedError` when there is none.
+
+        Asking again is harmless: it runs at most once, and its report was or will be told.
+        """
+        with self._lock:
+            if undo_check.demand_ran(order_id, self.journal).undoing:
+                return order_id
+            # 3. From here on a restart finds the rollback used up: if nothing of it was started
+            # it reports that nothing was undone, else that the outcome is unknown.
+            self.journal.append(Line(at=_now(), what="undoing", order_id=order_id))
+        self._waiting.put(_Undo(order_id))
+        return order_id
+
     def run(self) -> None:
-        """Take claimed orders one after the other, until `stop`."""
-        while (order := self._waiting.get()) is not None:
+        """Take what was claimed, one after the other, until `stop`."""
+        while (one := self._waiting.get()) is not None:
+            undo_of = self.journal.pasts[one.order_id].report_id if type(one) is _Undo else None
             try:
-                report = self.decide(order)
+                report = (
+                    self.decide(one) if isinstance(one, Order) else self.take_back(one.order_id)
+                )
             except OrderRefusedError as error:
-                report = _refused(order, error)
+                report = self._refused(one.order_id, error, undo_of=undo_of)
             self._finish(report)
             if self._waiting.empty():
+                self.store.only(self._may_be_undone())
                 self.rest()
 
     def stop(self) -> None:
@@ -109,13 +159,33 @@ class Executor:
 
     def decide(self, order: Order) -> Report:
         """Check an order and run it, or rehearse it."""
+        self._demand_not_halted("0 halted")
         checked = order_check.check(
             order, self.trust, now=_now(), boot_id=boot_id(), started=started_ticks
         )
         if self.trust.mode is not Mode.LIVE or order.shown.mode is not Mode.LIVE:
             whose = "this node" if self.trust.mode is not Mode.LIVE else "the order"
-            return _report(order, Outcome.DRY_RUN, reason=f"{whose} says dry run; nothing was run")
-        return self._run_steps(order, checked.steps)
+            reason = f"{whose} says dry run; nothing was run"
+            return self._report(order.order_id, Outcome.DRY_RUN, reason=reason)
+        budget.demand_room(  # 11
+            self.journal.actions,
+            wanted=sum(step.acts for step in checked.steps),
+            most=self.most_actions_per_hour,
+            now=moment.now(),
+        )
+        return self._run_steps(order, checked.steps, undo_of=None)
+
+    def take_back(self, order_id: str) -> Report:
+        """Check the rollback of an order and run it, the last command's first."""
+        self._demand_not_halted("undo 0 halted")
+        past = self.journal.pasts[order_id]
+        undo_check.demand_in_time(past, within_s=self.undo_within_s, now=moment.now())
+        rollback = undo_check.check(
+            past, self.store, self.trust, now=_now(), boot_id=boot_id(), started=started_ticks
+        )
+        report = self._run_steps(rollback.order, rollback.steps, undo_of=past.report_id)
+        words = "; ".join(filter(None, (report.reason, *rollback.by_hand)))
+        return structs.replace(report, reason=journal.shown(words))
 
     def witness(self, note: str, proof: LogProof) -> Standing:
         """Accept a checkpoint as part of the log, or not; where this node stands after that.
@@ -141,6 +211,37 @@ class Executor:
         """Whether this node runs nothing, whatever an order says."""
         return self.trust.mode is not Mode.LIVE
 
+    def state(self) -> Answer:
+        """What this executor says of itself."""
+        with self._lock:
+            actions = budget.used(self.journal.actions, now=moment.now())
+        return Answer(
+            dry_run=self.dry_run,
+            halted=bool(self.halts.in_force),
+            halt_reason=journal.shown(self.halts.reason),
+            result_key=self.result_key,
+            last_report=self.journal.last_number,
+            actions=actions,
+        )
+
+    def halt(self, halt: Halt, *, by_root: bool) -> None:
+        """Run nothing more, whoever says so; what runs now is killed."""
+        new = self.halts.halt(halt, whose="node" if by_root else "hub", now=_now())
+        _log.warning("halt %s: %s", "in force" if new else "ignored, it was lifted", halt.reason)
+        self._tell()
+
+    def resume(self, resumption: bytes) -> None:
+        """End a halt of the hub, if an administrator signed that; raises `OrderRefusedError`."""
+        self.halts.lift(demand_lifted(resumption, self.halts, self.trust.people))
+        _log.warning("a halt was lifted by an administrator's signature")
+        self._tell()
+
+    def resume_here(self) -> None:
+        """End every halt: root on this node says so."""
+        self.halts.lift_all()
+        _log.warning("every halt was lifted on this node")
+        self._tell()
+
     def untold(self) -> list[Report]:
         """Reports the agent does not have yet."""
         with self._lock:
@@ -151,52 +252,139 @@ class Executor:
         with self._lock:
             self.journal.told(report_id, now=_now())
 
-    def _run_steps(self, order: Order, steps: Sequence[Runnable]) -> Report:
+    def _keep(self, order: Order, envelope: bytes) -> str:
+        if self.trust.mode is Mode.LIVE and undo_check.may_be_undone(order):
+            return self.store.keep(order.order_id, envelope)
+        return ""
+
+    def _may_be_undone(self) -> list[str]:
+        """Orders whose rollback may still be asked for."""
+        now = moment.now()
+        return [
+            past.order_id
+            for past in list(self.journal.pasts.values())
+            if past.kept
+            and not past.undone
+            and (past.ended is None or now.age_s(past.ended) <= self.undo_within_s)
+        ]
+
+    def _demand_not_halted(self, step: str) -> None:
+        """Check 0. What is refused here stays refused: nothing old runs when the halt ends."""
+        if self.halts.in_force:
+            raise OrderRefusedError(step, f"this node is halted: {self.halts.reason}")
+
+    def _run_steps(self, order: Order, steps: Sequence[Runnable], *, undo_of: str | None) -> Report:
         results: list[StepResult] = []
         said: list[str] = []
+        outcome = Outcome.SUCCEEDED
         timeout_s = min(order.timeout_s, self.trust.most_timeout_s)
+        begins, ends, facts, halted = _WORDS[undo_of is not None]
         for step in steps:
             try:
+                self._demand_not_halted(halted)  # 0, once more, right before
                 demand_alive(step.processes, started_ticks)  # 9, once more, right before
                 for command in step.commands:
                     programs.demand_own(command.file)  # 10, once more
             except OrderRefusedError as error:
-                outcome = Outcome.FAILED if results else Outcome.REFUSED
-                return _report(
-                    order, outcome, reason=error.because, steps=results, refused=error.step
+                ended = Outcome.FAILED if results else Outcome.REFUSED
+                at = facts if error.step.startswith("9") else error.step
+                return self._report(
+                    order.order_id,
+                    ended,
+                    reason=error.because,
+                    steps=results,
+                    refused=at,
+                    undo_of=undo_of,
                 )
             # From here on a restart finds the command started and not finished: outcome unknown.
-            self._note(order, "started", index=step.index)
-            ran = run_step(step, timeout_s=timeout_s, place=self.place)
-            self._note(order, "finished", index=step.index, result=ran.result)
+            self._note(order, begins, step)
+            ran = run_step(
+                step,
+                timeout_s=timeout_s,
+                place=self.place,
+                stop=lambda: bool(self.halts.in_force),
+            )
+            self._note(order, ends, step, result=ran.result)
             results.append(ran.result)
             if ran.because:
                 said.append(f"command {step.index + 1} {ran.because}")
-            if ran.outcome is not Outcome.SUCCEEDED:
-                return _report(order, ran.outcome, reason="; ".join(said), steps=results)
-        return _report(order, Outcome.SUCCEEDED, reason="; ".join(said), steps=results)
+            outcome = ran.outcome
+            if outcome is not Outcome.SUCCEEDED:
+                break
+        return self._report(
+            order.order_id, outcome, reason="; ".join(said), steps=results, undo_of=undo_of
+        )
 
     def _note(
-        self, order: Order, what: What, *, index: int, result: StepResult | None = None
+        self, order: Order, what: What, step: Runnable, *, result: StepResult | None = None
     ) -> None:
+        now = moment.now()
         with self._lock:
             self.journal.append(
-                Line(at=_now(), what=what, order_id=order.order_id, index=index, result=result)
+                Line(
+                    at=now.at,
+                    what=what,
+                    order_id=order.order_id,
+                    index=step.index,
+                    acts=step.acts if result is None else 0,
+                    result=result,
+                    boot=now.boot,
+                    up_s=now.up_s,
+                )
             )
 
     def _finish(self, report: Report) -> None:
-        line = Line(at=_now(), what="done", order_id=report.order_id, report=report)
         with self._lock:
-            self.journal.append(line)
+            self.journal.end(report, now=moment.now())
         _log.info(
-            "order %s: %s %s %s",
+            "%s %s: %s %s %s",
+            "rollback of order" if report.undo_of else "order",
             report.order_id,
             report.outcome.value,
             report.refused_step or "",
             report.reason,
         )
+        self._tell()
+
+    def _tell(self) -> None:
         with self.news:
             self.news.notify_all()
+
+    def _refused(
+        self, order_id: str, error: OrderRefusedError, *, undo_of: str | None = None
+    ) -> Report:
+        return self._report(
+            order_id, Outcome.REFUSED, reason=error.because, refused=error.step, undo_of=undo_of
+        )
+
+    def _report(
+        self,
+        order_id: str,
+        outcome: Outcome,
+        *,
+        reason: str = "",
+        steps: Sequence[StepResult] = (),
+        refused: str | None = None,
+        undo_of: str | None = None,
+    ) -> Report:
+        return Report(
+            report_id=uuid7(),
+            order_id=order_id,
+            outcome=outcome,
+            refused_step=refused,
+            reason=journal.shown(reason),
+            steps=tuple(steps),
+            finished_at=_now(),
+            undo_of=undo_of,
+            log_size=self.trust.seen.size if self.trust.seen else 0,
+        )
+
+
+_WORDS: dict[bool, tuple[What, What, str, str]] = {
+    False: ("started", "finished", "9 facts", "0 halted"),
+    True: ("undo_started", "undo_finished", "undo 8 facts", "undo 0 halted"),
+}
+"""How a command of an order, or of its rollback, stands in the journal and in refusals."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -213,17 +401,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--check-config", action="store_true", help="read settings, keys and policy, and say so"
     )
-    parser.add_argument(
-        "--show-keys", action="store_true", help="print this node's own public keys, each by kind"
-    )
     parser.add_argument("--verbose", action="store_true", help="log every step")
+    executor_command.add_arguments(parser)
     asked = parser.parse_args(words)
     journal.start("sentinel-executor", verbose=asked.verbose)
     try:
         chosen = settings.load(asked.config, ExecutorSettings)
-        if asked.show_keys:
-            sys.stdout.writelines(f"{line}\n" for line in keys.shown(chosen.state_dir, chosen.node))
-            return 0
+        if asked.show_keys or asked.command != "serve":
+            return executor_command.run(asked, chosen)
         with GuardedReader() as second:
             trust = load_trust(chosen, second, checking=asked.check_config)
             if asked.check_config:
@@ -247,15 +432,10 @@ def _serve(chosen: ExecutorSettings, trust: Trust, second: GuardedReader) -> int
     keys.witness_key(chosen.state_dir, chosen.node)  # made at the first start
     if fork := trust.log.fork:
         _log.critical("the audit log forked: %s; no order runs until clear-fork", fork.reason)
-    book = ExecutionJournal(chosen.state_dir / "journal.jsonl")
-    place = _place(chosen)
-    left = place.clear() if isinstance(place, units.Units) else []
-    for unit in left:
-        _log.warning("after a crash: %s was still there; it was ended", unit)
-    for report in book.recover(now=_now(), ended=left):
-        _log.warning("after a crash: order %s: %s", report.order_id, report.reason)
+    executor = _executor(chosen, trust, second)
+    if executor.halts.in_force:
+        _log.warning("this node is halted: %s", executor.halts.reason)
     prctl.give_back_memory()
-    executor = Executor(trust, book, place=place, rest=lambda: _rest(second))
     server = Server(chosen.socket, executor, agent_user=chosen.agent_user)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
@@ -266,12 +446,12 @@ def _serve(chosen: ExecutorSettings, trust: Trust, second: GuardedReader) -> int
         trust.node,
         trust.mode.value,
         trust.bundle.digest[:16] or "none",
-        place.words,
+        executor.place.words,
     )
     server.serve()
     executor.stop()
     worker.join()
-    book.close()
+    executor.journal.close()
     return 1 if server.failed else 0
 
 
@@ -281,6 +461,35 @@ def _place(chosen: ExecutorSettings) -> Place:
     if found is None and chosen.run_in == "units":
         raise UnitError('run_in = "units", but systemd does not run here')
     return found or Plain(chosen.limits)
+
+
+def _executor(chosen: ExecutorSettings, trust: Trust, second: GuardedReader) -> Executor:
+    """The executor as the last one left it, with what a crash left open told."""
+    file = chosen.state_dir / "journal.jsonl"
+    gone = journal_file.shorten(file, keep=timedelta(days=chosen.journal_keep_days), now=_now())
+    if gone:
+        _log.info("the journal forgot %d orders that are over", gone)
+    key = keys.load_or_make(chosen.state_dir / keys.RESULT)
+    book = ExecutionJournal(file, key=key)
+    place = _place(chosen)
+    left = place.clear() if isinstance(place, units.Units) else []
+    for unit in left:
+        _log.warning("after a crash: %s was still there; it was ended", unit)
+    for report in book.recover(
+        now=moment.now(), log_size=trust.seen.size if trust.seen else 0, left=left
+    ):
+        _log.warning("after a crash: order %s: %s", report.order_id, report.reason)
+    return Executor(
+        trust,
+        book,
+        Halts(chosen.state_dir / executor_command.HALTED),
+        OrderStore(chosen.state_dir / "orders"),
+        place=place,
+        result_key=report_chain.spelled(key.public_key()),
+        most_actions_per_hour=chosen.most_actions_per_hour,
+        undo_within_s=chosen.undo_within_s,
+        rest=lambda: _rest(second),
+    )
 
 
 def _rest(second: GuardedReader) -> None:
@@ -299,29 +508,6 @@ def _until_it_fails(executor: Executor, server: Server) -> None:
     except BaseException:
         server.stop(failed=True)
         raise
-
-
-def _refused(order: Order, error: OrderRefusedError) -> Report:
-    return _report(order, Outcome.REFUSED, reason=error.because, refused=error.step)
-
-
-def _report(
-    order: Order,
-    outcome: Outcome,
-    *,
-    reason: str = "",
-    steps: Sequence[StepResult] = (),
-    refused: str | None = None,
-) -> Report:
-    return Report(
-        report_id=uuid7(),
-        order_id=order.order_id,
-        outcome=outcome,
-        refused_step=refused,
-        reason=journal.shown(reason),
-        steps=tuple(steps),
-        finished_at=_now(),
-    )
 
 
 def _now() -> datetime:

@@ -10,6 +10,7 @@ from appliance.records import Mode
 from appliance.settings import Settings
 
 Role = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
+Actions = Annotated[int, msgspec.Meta(ge=0, le=100)]  # agent.journal_file keeps more orders
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
 
 
@@ -31,3 +32,6 @@ class ExecutorSettings(Settings, frozen=True, kw_only=True):
     most_timeout_s: Seconds = 300.0  # of one command, whatever the order says
     run_in: Literal["auto", "units", "processes"] = "auto"  # auto: units where systemd runs
     limits: CommandLimits = CommandLimits()
+    most_actions_per_hour: Actions = 12  # commands that change something; rollbacks count, and run
+    undo_within_s: Annotated[float, msgspec.Meta(gt=0, le=86400)] = 3600.0  # after the order ended
+    journal_keep_days: Annotated[int, msgspec.Meta(ge=1, le=3650)] = 30  # of orders that are over

@@ -4,21 +4,22 @@ A key file is the node's alone. Lost, a new one is made, and whoever pinned the 
 to be told; copied, somebody else can speak as this node.
 """
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from agent.durable import sync_folder
+from agent.durable import write_durably
 from agent.errors import JournalError
+from appliance import report_chain
 from appliance.envelope import load_key
 from appliance.errors import EnvelopeError, SettingsError
 from audit.cosignature import WitnessKey
 from audit.note import is_name
 
 WITNESS = "witness.key"
+RESULT = "result.key"
 
 
 def load_or_make(path: Path) -> Ed25519PrivateKey:
@@ -41,22 +42,13 @@ def witness_key(folder: Path, node: str) -> tuple[Ed25519PrivateKey, WitnessKey]
 
 def shown(folder: Path, node: str) -> Iterator[str]:
     """A line for each key: its kind, and its public half as others pin it."""
+    result = report_chain.spelled(load_or_make(folder / RESULT).public_key())
     yield f"witness {witness_key(folder, node)[1]}"
+    yield f"result  {result}  SHA-256 {report_chain.fingerprint(result)}"
 
 
 def _make(path: Path) -> None:
     pem = Ed25519PrivateKey.generate().private_bytes(
         Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
     )
-    temporary = path.with_suffix(".new")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), 0o600)
-            file.write(pem)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)  # a crash before leaves no key, and the next start makes one
-        sync_folder(path.parent)
-    except OSError as error:
-        raise JournalError(f"{path}: cannot make the key: {error.strerror}") from error
+    write_durably(path, pem)  # a crash before leaves no key, and the next start makes one

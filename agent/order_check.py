@@ -1,7 +1,9 @@
-"""Whether this node runs an order: ten numbered checks, each of which can only say no.
+"""Whether this node runs an order: numbered checks, each of which can only say no.
 
 Neither the hub nor the agent is believed. What is checked arrives as values; nothing is run and
-nothing is changed here, except that `connect` has the newest checkpoint remembered.
+nothing is changed here, except that `connect` has the newest checkpoint remembered. Two checks
+are the executor's own: 0, whether the node is halted, and 11, how much it ran in the last hour.
+What a rollback is checked for is in `agent/undo_check.py`.
 """
 
 import os
@@ -46,6 +48,7 @@ class Runnable:
     program: Program
     commands: tuple[Command, ...]  # one for each argument vector of the program, in order
     processes: tuple[tuple[int, int], ...]  # pid and start time that must still hold
+    acts: int = 0  # how many of its commands change something
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +83,9 @@ def demand_fresh(order: Order, journal: ExecutionJournal) -> None:
     ):
         if mark in used:
             raise OrderRefusedError("5 once", f"the {what} {mark} was used here before")
+    forgot = journal.forgot_until
+    if forgot is not None and order.shown.not_after <= forgot:
+        raise OrderRefusedError("5 once", "it is so old that its id may have been forgotten here")
 
 
 def connect(order: Order, trust: Trust, proof: LogProof) -> None:
@@ -104,6 +110,7 @@ def check(
     """Checks 3, 4 and 6 to 10; the first that fails is named."""
     #  3. it is for this node                 7. that yes is in the audit log we know
     #  4. it is in time                       8. our own policy allows every command
+    #     and every rollback, as was shown
     #  6. a person said yes to exactly this   9. the host is as it was
     #                                        10. the programs are the system's own
     _for_this_node(order, trust)  # 3
@@ -113,25 +120,47 @@ def check(
     window = is_open(trust.bundle.windows, now)  # by our clock, whatever the hub thought
     facts = facts_of(order.finding, change_window_open=window)
     verdicts = [_allowed(step, trust, facts) for step in order.shown.steps]  # 8
-    if order.finding.boot_id != boot_id:  # 9
+    for step in order.shown.steps:
+        judge_undo(step, trust, facts)  # 8
+    demand_same_host(order, trust, boot_id=boot_id)  # 9
+    steps = [runnable(index, one, order, trust, started) for index, one in enumerate(verdicts)]
+    return Checked(order=order, steps=tuple(steps), checkpoint=proven.checkpoint)
+
+
+def runnable(
+    index: int,
+    verdict: Verdict,
+    order: Order,
+    trust: Trust,
+    started: StartedTicks,
+    *,
+    kind: str = "",
+) -> Runnable:
+    """Checks 9 and 10 of one judged command: its processes and its programs.
+
+    `kind` tells a rollback's commands from the order's own in the names of their units.
+    """
+    program = _program(verdict)
+    processes = referred_processes(program, order)
+    demand_alive(processes, started)  # 9
+    if verdict.effect != Effect.READ.word:
+        _demand_unprotected(processes)  # 9
+    commands = tuple(
+        _command(judged, f"{order.order_id}-{kind}{index}-{place}")  # 10
+        for place, judged in enumerate(verdict.commands)
+    )
+    _demand_honest_paths(verdict, trust.bundle.guard)  # 10
+    acts = sum(command.effect != Effect.READ.word for command in verdict.commands)
+    return Runnable(index=index, program=program, commands=commands, processes=processes, acts=acts)
+
+
+def demand_same_host(order: Order, trust: Trust, *, boot_id: str) -> None:
+    """Check 9 of the host itself: its boot and its role."""
+    if order.finding.boot_id != boot_id:
         raise OrderRefusedError("9 facts", "the host was restarted since the evidence was taken")
-    if order.finding.role != trust.role:  # 9
+    if order.finding.role != trust.role:
         said, real = order.finding.role or "none", trust.role or "none"
         raise OrderRefusedError("9 facts", f"the evidence says role {said}, this node has {real}")
-    steps = []
-    for index, verdict in enumerate(verdicts):
-        program = _program(verdict)
-        processes = referred_processes(program, order)
-        demand_alive(processes, started)  # 9
-        if verdict.effect != Effect.READ.word:
-            _demand_unprotected(processes)  # 9
-        commands = tuple(
-            _command(judged, f"{order.order_id}-{index}-{place}")  # 10
-            for place, judged in enumerate(verdict.commands)
-        )
-        _demand_honest_paths(verdict, trust.bundle.guard)  # 10
-        steps.append(Runnable(index=index, program=program, commands=commands, processes=processes))
-    return Checked(order=order, steps=tuple(steps), checkpoint=proven.checkpoint)
 
 
 def referred_processes(program: Program, order: Order) -> tuple[tuple[int, int], ...]:
@@ -248,6 +277,32 @@ def _allowed(step: JudgedStep, trust: Trust, facts: Facts) -> Verdict:
         raise OrderRefusedError("8 policy", why)
     if _program(verdict).digest != step.program_digest:
         raise OrderRefusedError("8 policy", "hub and node read the command differently")
+    return verdict
+
+
+def judge_undo(step: JudgedStep, trust: Trust, facts: Facts) -> Verdict | None:
+    """Check 8 of a rollback: our policy treats it as the one who approved was shown.
+
+    One that is `allow` here and there may run by itself; its verdict. One that is `review` stays
+    for a person: None, as without one. A plan with a rollback that is blocked does not run at all.
+    """
+    if step.undo is None:
+        if step.undo_ruling is not None or step.undo_digest is not None:
+            raise OrderRefusedError("8 policy", "a rollback was judged that does not exist")
+        return None
+    verdict = judge(step.undo, bundle=trust.bundle, facts=facts, second=trust.second)
+    reason = verdict.reasons[0]
+    if verdict.ruling is Ruling.BLOCK:
+        why = f"its rollback is block by {reason.rule}: {reason.message}"
+        raise OrderRefusedError("8 policy", why)
+    if step.undo_ruling == Ruling.REVIEW.word:
+        return None
+    if step.undo_ruling != Ruling.ALLOW.word or verdict.ruling is not Ruling.ALLOW:
+        said = step.undo_ruling or "nothing"
+        why = f"its rollback was shown as {said}, here it is {verdict.ruling.word} by {reason.rule}"
+        raise OrderRefusedError("8 policy", f"{why}: {reason.message}")
+    if _program(verdict).digest != step.undo_digest:
+        raise OrderRefusedError("8 policy", "hub and node read the rollback differently")
     return verdict
 
 

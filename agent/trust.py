@@ -12,6 +12,7 @@ from agent.forks import Seen
 from agent.witness import Witness
 from appliance.envelope import load_public_key
 from appliance.errors import EnvelopeError, SettingsError
+from appliance.people import People
 from appliance.records import Mode
 from audit.cosignature import WitnessKey
 from audit.errors import VkeyError
@@ -35,6 +36,7 @@ class Trust:
     second: SecondReader
     checkpoint_file: Path
     most_timeout_s: float
+    people: People | None = None  # who may say yes, and who may end a halt
     first_note: str = ""  # the signed checkpoint to start from; empty: the first that comes
     witness_vkeys: tuple[WitnessKey, ...] = ()  # who else must have seen an order's checkpoint
     witness_quorum: int = 0  # how many of them

@@ -1,6 +1,7 @@
 """Make orders as a hub would, and as a hub that was taken over would."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,10 +12,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.execution_journal import ExecutionJournal
 from agent.executor import Executor
+from agent.halts import Halts
 from agent.log_proof import NO_PROOF, LogProof
+from agent.order_store import OrderStore
 from agent.proc import boot_id, started_ticks
 from agent.trust import Trust
-from appliance import envelope, records
+from appliance import envelope, records, report_chain
 from appliance.ids import uuid7
 from appliance.records import (
     Approval,
@@ -40,6 +43,7 @@ from hub.segments import IndexedState, SegmentLog
 from policy.bundle import SHIPPED_RULES, parse_bundle, read_folder
 from policy.evaluate import EchoReader, judge
 from policy.evidence import facts_of
+from policy.facts import Facts
 from policy.rules import Bundle
 
 NODE = "h1.test"
@@ -63,6 +67,7 @@ class Forge:
     mode: Mode = Mode.LIVE
     order_key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
     audit_key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
+    result_key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
 
     def __post_init__(self) -> None:
         self.signer = LocalSigner(ORIGIN, self.audit_key)
@@ -79,8 +84,28 @@ class Forge:
             checkpoint_file=self.folder / "state" / "checkpoint.json",
             most_timeout_s=30,
         )
-        self.journal = ExecutionJournal(self.folder / "state" / "journal.jsonl")
-        self.executor = Executor(self.trust, self.journal)
+        state = self.folder / "state"
+        self.halts, self.store = Halts(state / "halted.json"), OrderStore(state / "orders")
+        self.journal = ExecutionJournal(state / "journal.jsonl", key=self.result_key)
+        self.executor = self.executor_on(self.journal)
+
+    def executor_on(self, journal: ExecutionJournal) -> Executor:
+        """The executor of this node, as a restart makes it anew."""
+        self.journal = journal
+        self.executor = Executor(
+            self.trust,
+            journal,
+            self.halts,
+            self.store,
+            result_key=report_chain.spelled(self.result_key.public_key()),
+        )
+        return self.executor
+
+    def restart(self) -> Executor:
+        """Close the journal and open it as the next start does."""
+        self.journal.close()
+        path = self.folder / "state" / "journal.jsonl"
+        return self.executor_on(ExecutionJournal(path, key=self.result_key))
 
     def new_log(self, name: str) -> SegmentLog:
         """An audit log under the same key, as a rollback or a fork would be."""
@@ -129,31 +154,22 @@ class Forge:
         }
         return Finding(**{**values, **changes})
 
-    def shown(self, finding: Finding, *commands: str, **changes: Any) -> Shown:
-        """What an operator would be shown for these commands."""
+    def shown(
+        self, finding: Finding, *commands: str, undos: tuple[str | None, ...] = (), **changes: Any
+    ) -> Shown:
+        """What an operator would be shown for these commands and their rollbacks."""
         facts = facts_of(finding)
-        steps = []
-        for command in commands:
-            verdict = judge(command, bundle=shipped(), facts=facts, second=EchoReader())
-            steps.append(
-                JudgedStep(
-                    command=command,
-                    purpose="test",
-                    undo=None,
-                    ruling="allow",
-                    rule=verdict.reasons[0].rule,
-                    why="",
-                    program_digest=verdict.program.digest if verdict.program else "0" * 64,
-                    argv=verdict.program.argvs if verdict.program else (),
-                )
-            )
+        padded = (*undos, *(None for _ in commands))
+        steps = tuple(
+            self.step(command, undo, facts) for command, undo in zip(commands, padded, strict=False)
+        )
         values = {
             "incident_id": uuid7(),
             "plan_id": uuid7(),
             "node": NODE,
             "finding_id": finding.finding_id,
             "evidence_digest": records.digest_of(finding),
-            "steps": tuple(steps),
+            "steps": steps,
             "ruling": "allow",
             "policy_digest": shipped().digest,
             "mode": Mode.LIVE,
@@ -161,6 +177,29 @@ class Forge:
             "nonce": uuid7(),
         }
         return Shown(**{**values, **changes})
+
+    def step(self, command: str, undo: str | None, facts: Facts, **changes: Any) -> JudgedStep:
+        """A command with its rollback, judged as an honest hub judges them."""
+        verdict = judge(command, bundle=self.trust.bundle, facts=facts, second=EchoReader())
+        taken = (
+            judge(undo, bundle=self.trust.bundle, facts=facts, second=EchoReader())
+            if undo
+            else None
+        )
+        values = {
+            "command": command,
+            "purpose": "test",
+            "undo": undo,
+            "ruling": "allow",
+            "rule": verdict.reasons[0].rule,
+            "why": "",
+            "program_digest": verdict.program.digest if verdict.program else "0" * 64,
+            "argv": verdict.program.argvs if verdict.program else (),
+            "undo_ruling": taken.ruling.word if taken else None,
+            "undo_digest": taken.program.digest if taken and taken.program else None,
+            "undo_argv": taken.program.argvs if taken and taken.program else (),
+        }
+        return JudgedStep(**{**values, **changes})
 
     def approve(self, shown: Shown, **changes: Any) -> Approval:
         """An operator's yes to it."""
@@ -198,7 +237,8 @@ class Forge:
 
     def order(self, finding: Finding, *commands: str, **changes: Any) -> Order:
         """A whole honest order for these commands."""
-        shown = changes.pop("shown", None) or self.shown(finding, *commands)
+        undos = changes.pop("undos", ())
+        shown = changes.pop("shown", None) or self.shown(finding, *commands, undos=undos)
         approval = changes.pop("approval", None) or self.approve(shown)
         line, text = changes.pop("logged", None) or self.record(shown, approval)
         values = {
@@ -238,12 +278,22 @@ class Forge:
 
     def give(self, order: Order, *, with_proof: LogProof | None = None) -> records.Report:
         """Hand the order to the executor and let it run to its report."""
+        proof = with_proof or self.proof(order)
+        (report,) = self.work(lambda: self.executor.submit(self.seal(order), proof))
+        return report
+
+    def undo(self, order: Order) -> records.Report:
+        """Ask for the rollback of an order, as the agent does, and let it run to its report."""
+        (report,) = self.work(lambda: self.executor.undo(order.order_id))
+        return report
+
+    def work(self, ask: Callable[[], object]) -> list[records.Report]:
+        """Ask, let the executor work off what waits; the reports that came of it."""
         before = {report.report_id for report in self.executor.untold()}
-        self.executor.submit(self.seal(order), with_proof or self.proof(order))
+        ask()
         self.executor.stop()
         self.executor.run()
-        (report,) = [one for one in self.executor.untold() if one.report_id not in before]
-        return report
+        return [one for one in self.executor.untold() if one.report_id not in before]
 
 
 def _leaf(log: SegmentLog, seq: int) -> bytes:
