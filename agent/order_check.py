@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from agent.approvals import demand_quorum, demand_signed
 from agent.errors import OrderRefusedError
 from agent.execution_journal import ExecutionJournal
 from agent.proc import why_protected
@@ -27,6 +28,7 @@ from policy.evidence import facts_of
 from policy.facts import Facts
 from policy.places import Guard
 from policy.reader import Program
+from policy.risk import risk_of
 from policy.verdict import Effect, Ruling, Verdict
 from policy.windows import is_open
 
@@ -84,15 +86,18 @@ def check(
     """Checks 3, 4 and 6 to 10; the first that fails is named."""
     #  3. it is for this node                 7. that yes is in the audit log we know
     #  4. it is in time                       8. our own policy allows every command
-    #  6. a person said yes to exactly this   9. the host is as it was
-    #                                        10. the programs are the system's own
+    #  6. as many people as it needs said     9. the host is as it was
+    #     yes to exactly this, and signed   10. the programs are the system's own
     _for_this_node(order, trust)  # 3
     _in_time(order, now=now)  # 4
     _approved(order)  # 6
+    demand_signed(order, trust.people)  # 6
     proven = [_logged(one, order, trust) for one in order.approvals][-1]  # 7
     window = is_open(trust.bundle.windows, now)  # by our clock, whatever the hub thought
     facts = facts_of(order.finding, change_window_open=window)
     verdicts = [_allowed(step, trust, facts) for step in order.shown.steps]  # 8
+    risks = [risk_of(one) for one in [*verdicts, *_undos(order, trust, facts)]]
+    demand_quorum(order, trust.people, risks)  # 6, now that our own policy has named the risk
     if order.finding.boot_id != boot_id:  # 9
         raise OrderRefusedError("9 facts", "the host was restarted since the evidence was taken")
     if order.finding.role != trust.role:  # 9
@@ -211,9 +216,15 @@ def _allowed(step: JudgedStep, trust: Trust, facts: Facts) -> Verdict:
     if verdict.ruling is not Ruling.ALLOW:
         why = f"{verdict.ruling.word} by {reason.rule}: {reason.message}"
         raise OrderRefusedError("8 policy", why)
-    if _program(verdict).digest != step.program_digest:
+    program = _program(verdict)
+    if program.digest != step.program_digest or program.argvs != step.argv:
         raise OrderRefusedError("8 policy", "hub and node read the command differently")
     return verdict
+
+
+def _undos(order: Order, trust: Trust, facts: Facts) -> list[Verdict]:
+    texts = [step.undo for step in order.shown.steps if step.undo]
+    return [judge(text, bundle=trust.bundle, facts=facts, second=trust.second) for text in texts]
 
 
 def _program(verdict: Verdict) -> Program:

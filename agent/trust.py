@@ -10,8 +10,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agent.errors import JournalError
 from agent.executor_settings import ExecutorSettings
+from appliance import records
 from appliance.envelope import load_public_key
-from appliance.errors import EnvelopeError, SettingsError
+from appliance.errors import EnvelopeError, RefusedError, SettingsError
+from appliance.people import People
 from appliance.records import Mode
 from audit.checkpoint import Checkpoint
 from audit.errors import VkeyError
@@ -45,6 +47,9 @@ class Trust:
     checkpoint_file: Path
     most_timeout_s: float
     seen: Seen | None = field(default=None)
+    people: People | None = field(
+        default=None
+    )  # who may say yes; None: every live order is refused
 
     def accept(self, checkpoint: Checkpoint) -> None:
         """Remember a checkpoint, durably, before anything is answered or run."""
@@ -75,6 +80,7 @@ def load_trust(
         checkpoint_file=file,
         most_timeout_s=settings.most_timeout_s,
         seen=_remembered(file, Seen, "the last checkpoint"),
+        people=_people(settings.people),
     )
 
 
@@ -103,6 +109,16 @@ def _vkey(path: Path) -> Vkey:
         return parse_vkey(path.read_text(encoding="ascii").strip())
     except (OSError, UnicodeDecodeError, VkeyError) as error:
         raise SettingsError(f"{path}: cannot use the audit log's key: {error}") from error
+
+
+def _people(path: Path | None) -> People | None:
+    """The list of people of a site that has no trust repository."""
+    if path is None:
+        return None
+    try:
+        return records.from_json(path.read_bytes(), People)
+    except (OSError, RefusedError) as error:
+        raise SettingsError(f"{path}: cannot use the list of people: {error}") from error
 
 
 def _remembered(path: Path, kind: type[R], what: str) -> R | None:

@@ -38,6 +38,7 @@ from policy.bundle import SHIPPED_RULES, parse_bundle, read_folder
 from policy.evaluate import EchoReader, judge
 from policy.evidence import facts_of
 from policy.rules import Bundle
+from tests.attacks.operators import Operator, SecurityKey, TerminalKey, people
 
 NODE = "h1.test"
 ORIGIN = "test.sentinel.internal/log"
@@ -61,6 +62,14 @@ class Forge:
     order_key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
     audit_key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
 
+    operators: list[Operator] = field(
+        default_factory=lambda: [
+            Operator("operator-1", keys=[TerminalKey(), SecurityKey()]),
+            Operator("operator-2", role="admin", keys=[TerminalKey(), SecurityKey()]),
+            Operator("viewer-1", role="viewer"),
+        ]
+    )
+
     def __post_init__(self) -> None:
         self.signer = LocalSigner(ORIGIN, self.audit_key)
         self.log = self.new_log("log")
@@ -75,6 +84,7 @@ class Forge:
             second=EchoReader(),
             checkpoint_file=self.folder / "state" / "checkpoint.json",
             most_timeout_s=30,
+            people=people(*self.operators),
         )
         self.journal = ExecutionJournal(self.folder / "state" / "journal.jsonl")
         self.executor = Executor(self.trust, self.journal)
@@ -159,14 +169,16 @@ class Forge:
         }
         return Shown(**{**values, **changes})
 
-    def approve(self, shown: Shown, **changes: Any) -> Approval:
-        """An operator's yes to it."""
+    def approve(self, shown: Shown, *, by: int = 0, key: int = 0, **changes: Any) -> Approval:
+        """An operator's signed yes to it."""
+        who, digest = self.operators[by], records.digest_of(shown)
         values = {
             "approval_id": uuid7(),
-            "operator": "operator-1",
-            "shown_digest": records.digest_of(shown),
+            "operator": who.name,
+            "shown_digest": digest,
             "approved_at": datetime.now(UTC),
             "comment": "",
+            "signature": who.sign(digest, key=key),
         }
         return Approval(**{**values, **changes})
 
@@ -192,6 +204,14 @@ class Forge:
         note = log.checkpoint()
         node = Subtrees(lambda seq: _leaf(log, seq))
         return made.line.decode(), proof.make(made.seq, note, node)
+
+    def logged(self, shown: Shown, *approvals: Approval) -> tuple[Logged, ...]:
+        """These approvals, each with its entry and its proof."""
+        found = []
+        for approval in approvals:
+            line, text = self.record(shown, approval)
+            found.append(Logged(approval=approval, entry=line, proof=text))
+        return tuple(found)
 
     def order(self, finding: Finding, *commands: str, **changes: Any) -> Order:
         """A whole honest order for these commands."""
