@@ -26,6 +26,7 @@ class ExecutorSettings(Settings, frozen=True, kw_only=True):
     policy: Path | None = None  # folder of rules or signed policy file; none: the shipped rules
     policy_key: Path | None = None  # with it, only a policy file that this key signed (PEM)
     policy_overlay: Path | None = None  # this node's own file over the policy; it only tightens
+    people: Path | None = None  # people.json: who may say yes; none: every live order is refused
     role: Role | None = None  # as in agent.toml; an order for another role is refused
     mode: Mode = Mode.DRY_RUN  # "live" lets orders run that say so themselves
     agent_user: str | None = None  # who may hand orders over; none: the executor's own user

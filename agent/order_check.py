@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from agent.approvals import demand_quorum, demand_signed
 from agent.errors import LogForkedError, OrderRefusedError
 from agent.execution_journal import ExecutionJournal
 from agent.log_proof import LogProof
@@ -33,6 +34,7 @@ from policy.evidence import facts_of
 from policy.facts import Facts
 from policy.places import Guard
 from policy.reader import Program
+from policy.risk import risk_of
 from policy.verdict import Effect, JudgedCommand, Ruling, Verdict
 from policy.windows import is_open
 
@@ -111,17 +113,19 @@ def check(
     #  3. it is for this node                 7. that yes is in the audit log we know
     #  4. it is in time                       8. our own policy allows every command
     #     and every rollback, as was shown
-    #  6. a person said yes to exactly this   9. the host is as it was
-    #                                        10. the programs are the system's own
+    #  6. as many people as it needs said     9. the host is as it was
+    #     yes to exactly this, and signed   10. the programs are the system's own
     _for_this_node(order, trust)  # 3
     _in_time(order, now=now)  # 4
     _approved(order)  # 6
+    demand_signed(order, trust.people)  # 6
     proven = [_logged(one, order, trust) for one in order.approvals][-1]  # 7
     window = is_open(trust.bundle.windows, now)  # by our clock, whatever the hub thought
     facts = facts_of(order.finding, change_window_open=window)
     verdicts = [_allowed(step, trust, facts) for step in order.shown.steps]  # 8
-    for step in order.shown.steps:
-        judge_undo(step, trust, facts)  # 8
+    undos = [judge_undo(step, trust, facts) for step in order.shown.steps]  # 8
+    risks = [risk_of(one) for one in [*verdicts, *undos] if one is not None]
+    demand_quorum(order, trust.people, risks)  # 6, now that our own policy has named the risk
     demand_same_host(order, trust, boot_id=boot_id)  # 9
     steps = [runnable(index, one, order, trust, started) for index, one in enumerate(verdicts)]
     return Checked(order=order, steps=tuple(steps), checkpoint=proven.checkpoint)
@@ -275,7 +279,8 @@ def _allowed(step: JudgedStep, trust: Trust, facts: Facts) -> Verdict:
     if verdict.ruling is not Ruling.ALLOW:
         why = f"{verdict.ruling.word} by {reason.rule}: {reason.message}"
         raise OrderRefusedError("8 policy", why)
-    if _program(verdict).digest != step.program_digest:
+    program = _program(verdict)
+    if program.digest != step.program_digest or program.argvs != step.argv:
         raise OrderRefusedError("8 policy", "hub and node read the command differently")
     return verdict
 

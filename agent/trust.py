@@ -10,8 +10,9 @@ from agent.durable import remembered as _remembered
 from agent.executor_settings import ExecutorSettings
 from agent.forks import Seen
 from agent.witness import Witness
+from appliance import records
 from appliance.envelope import load_public_key
-from appliance.errors import EnvelopeError, SettingsError
+from appliance.errors import EnvelopeError, RefusedError, SettingsError
 from appliance.people import People
 from appliance.records import Mode
 from audit.cosignature import WitnessKey
@@ -36,7 +37,7 @@ class Trust:
     second: SecondReader
     checkpoint_file: Path
     most_timeout_s: float
-    people: People | None = None  # who may say yes, and who may end a halt
+    people: People | None = None  # who may say yes; None: every live order is refused
     first_note: str = ""  # the signed checkpoint to start from; empty: the first that comes
     witness_vkeys: tuple[WitnessKey, ...] = ()  # who else must have seen an order's checkpoint
     witness_quorum: int = 0  # how many of them
@@ -71,6 +72,7 @@ def load_trust(
         checkpoint_file=settings.state_dir / "checkpoint.json",
         most_timeout_s=settings.most_timeout_s,
         first_note=_note(settings.first_checkpoint),
+        people=_people(settings.people),
     )
     _ = trust.seen, trust.log.fork  # a damaged memory stops the start
     return trust
@@ -108,3 +110,13 @@ def _vkey(path: Path) -> Vkey:
         return parse_vkey(path.read_text(encoding="ascii").strip())
     except (OSError, UnicodeDecodeError, VkeyError) as error:
         raise SettingsError(f"{path}: cannot use the audit log's key: {error}") from error
+
+
+def _people(path: Path | None) -> People | None:
+    """The list of people of a site that has no trust repository."""
+    if path is None:
+        return None
+    try:
+        return records.from_json(path.read_bytes(), People)
+    except (OSError, RefusedError) as error:
+        raise SettingsError(f"{path}: cannot use the list of people: {error}") from error

@@ -30,6 +30,7 @@ from hub.persist.database import Database, Work, as_json
 from hub.persist.incidents import Incident, incident_of, move
 from hub.persist.listen import Listener
 from hub.persist.outbox import actor, offer
+from hub.persist.people import people_in_force
 from hub.quorum import witnessed
 from hub.validate import Gate, Judgement, judge_plan, verdict_entry
 
@@ -92,7 +93,13 @@ class Pipeline:
             not_after = now + self.answer_within
             try:
                 judgement = judge_plan(
-                    incident, plan, gate=self.gate, mode=self.mode, now=now, not_after=not_after
+                    incident,
+                    plan,
+                    gate=self.gate,
+                    mode=self.mode,
+                    now=now,
+                    not_after=not_after,
+                    people=people_in_force(work),
                 )
             except SentinelError as error:  # what cannot be judged does not run
                 _give_to_a_person(work, incident, error, now=now)
@@ -225,7 +232,10 @@ def _expire(work: Work, incident_id: str, state: State, *, now: datetime) -> Non
     if state is State.DISPATCHED:
         after, note = State.UNKNOWN, "the node has not reported; a person must look"
     else:
+        given = (work.one("count_yes", incident_id=incident_id) or {}).get("given", 0)
         after, note = State.EXPIRED, "nobody answered in time; nothing was run"
+        if given:
+            note = f"only {given} said yes in time; nothing was run"
         if state is State.APPROVED:
             note = "the approval was not in the log in time; nothing was run"
         offer(

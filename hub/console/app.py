@@ -8,12 +8,12 @@ from flask import Flask
 from flask_wtf import CSRFProtect
 
 from appliance.errors import SettingsError
-from hub.console import errors, present, security
-from hub.console.pages import audit, incident, incidents, nodes, people, signin, status
+from hub.console import errors, present, security, signing
+from hub.console.pages import audit, incident, incidents, keys, nodes, people, signin, status
 from hub.console.settings import ConsoleSettings
 from hub.persist.database import Database
 
-_PAGES = (signin, incidents, incident, nodes, audit, status, people)
+_PAGES = (signin, incidents, incident, nodes, audit, status, people, keys)
 _KEY_BYTES = 32
 
 
@@ -41,6 +41,7 @@ def create_app(settings: ConsoleSettings) -> Flask:
     security.install(app)
     errors.install(app)
     present.install(app)
+    signing.install(app)
     for page in _PAGES:
         app.register_blueprint(page.pages)
     return app

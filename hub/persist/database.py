@@ -25,6 +25,8 @@ _CONNECT_TIMEOUT_S = 5
 set_json_dumps(records.to_json)
 
 
+Row = dict[str, Any]
+
 as_json = Jsonb  # marks a record, list or dict as a `jsonb` parameter
 
 

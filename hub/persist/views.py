@@ -6,7 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from appliance.lifecycle import FINAL, NEEDS_A_PERSON, State
+from appliance.people import Credential, People
 from hub.persist.database import Database, Work
+from hub.persist.people import people_in_force, usable
 from hub.persist.status import NOTARY_SILENT as SILENT
 from hub.persist.status import LogState, log_state
 
@@ -63,6 +65,16 @@ class Details:
     history: list[Row]
     reports: list[Row]
     audit: list[Row]
+    manual: list[Row]  # what persons did by hand
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What there is to know about answering a plan: who may, with which keys, who did."""
+
+    people: People | None  # in force
+    credentials: tuple[Credential, ...]  # of the person who looks, in force and not revoked
+    given: list[Row]  # who said yes to what is shown now, in order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +124,32 @@ def incident(db: Database, incident_id: str) -> Details | None:
             history=work.all("view_history", incident_id=incident_id),
             reports=work.all("view_reports", incident_id=incident_id),
             audit=_read(work.all("view_incident_audit", incident_id=incident_id)),
+            manual=work.all("manual_of", incident_id=incident_id),
         )
+
+
+def answers(db: Database, *, incident_id: str, shown_digest: str, name: str) -> Answers:
+    """Who may answer what is shown now, and who did."""
+    with db.transaction() as work:
+        people = people_in_force(work)
+        return Answers(
+            people=people,
+            credentials=usable(work, people, name) if people else (),
+            given=work.all("approvals_of", incident_id=incident_id, shown_digest=shown_digest),
+        )
+
+
+def credentials(db: Database, *, of: str | None = None) -> tuple[list[Row], People | None]:
+    """All keys, or one person's, and the people in force."""
+    with db.transaction() as work:
+        rows = work.all("credential_all") if of is None else work.all("credential_of", operator=of)
+        return rows, people_in_force(work)
+
+
+def people(db: Database) -> People | None:
+    """The people in force."""
+    with db.transaction() as work:
+        return people_in_force(work)
 
 
 def audit(db: Database, wanted: AuditFilter, *, size: int) -> tuple[Page, Row | None]:
@@ -160,7 +197,7 @@ def outbox(db: Database) -> Row:
         return work.one("view_outbox") or {"waiting": 0, "oldest": None}
 
 
-def answers(db: Database) -> bool:
+def alive(db: Database) -> bool:
     """Whether the database answers; raises `DatabaseError` when it does not."""
     with db.transaction() as work:
         return work.one("view_outbox") is not None

@@ -45,6 +45,7 @@ from policy.evaluate import EchoReader, judge
 from policy.evidence import facts_of
 from policy.facts import Facts
 from policy.rules import Bundle
+from tests.attacks.operators import Operator, SecurityKey, TerminalKey, people
 
 NODE = "h1.test"
 ORIGIN = "test.sentinel.internal/log"
@@ -69,6 +70,14 @@ class Forge:
     audit_key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
     result_key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
 
+    operators: list[Operator] = field(
+        default_factory=lambda: [
+            Operator("operator-1", keys=[TerminalKey(), SecurityKey()]),
+            Operator("operator-2", role="admin", keys=[TerminalKey(), SecurityKey()]),
+            Operator("viewer-1", role="viewer"),
+        ]
+    )
+
     def __post_init__(self) -> None:
         self.signer = LocalSigner(ORIGIN, self.audit_key)
         self.log = self.new_log("log")
@@ -83,6 +92,7 @@ class Forge:
             second=EchoReader(),
             checkpoint_file=self.folder / "state" / "checkpoint.json",
             most_timeout_s=30,
+            people=people(*self.operators),
         )
         state = self.folder / "state"
         self.halts, self.store = Halts(state / "halted.json"), OrderStore(state / "orders")
@@ -201,14 +211,16 @@ class Forge:
         }
         return JudgedStep(**{**values, **changes})
 
-    def approve(self, shown: Shown, **changes: Any) -> Approval:
-        """An operator's yes to it."""
+    def approve(self, shown: Shown, *, by: int = 0, key: int = 0, **changes: Any) -> Approval:
+        """An operator's signed yes to it."""
+        who, digest = self.operators[by], records.digest_of(shown)
         values = {
             "approval_id": uuid7(),
-            "operator": "operator-1",
-            "shown_digest": records.digest_of(shown),
+            "operator": who.name,
+            "shown_digest": digest,
             "approved_at": datetime.now(UTC),
             "comment": "",
+            "signature": who.sign(digest, key=key),
         }
         return Approval(**{**values, **changes})
 
@@ -234,6 +246,14 @@ class Forge:
         note = log.checkpoint()
         node = Subtrees(lambda seq: _leaf(log, seq))
         return made.line.decode(), proof.make(made.seq, note, node)
+
+    def logged(self, shown: Shown, *approvals: Approval) -> tuple[Logged, ...]:
+        """These approvals, each with its entry and its proof."""
+        found = []
+        for approval in approvals:
+            line, text = self.record(shown, approval)
+            found.append(Logged(approval=approval, entry=line, proof=text))
+        return tuple(found)
 
     def order(self, finding: Finding, *commands: str, **changes: Any) -> Order:
         """A whole honest order for these commands."""
