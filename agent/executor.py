@@ -19,16 +19,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from agent import order_check, prctl
-from agent.errors import JournalError, OrderRefusedError
+from agent.errors import AsideError, JournalError, OrderRefusedError
 from agent.execute import run_step
 from agent.execution_journal import ExecutionJournal, Line, What
 from agent.executor_settings import ExecutorSettings
-from agent.executor_socket import Server
+from agent.executor_socket import Held, Server
 from agent.order_check import Runnable, demand_alive
 from agent.proc import boot_id, started_ticks
 from agent.trust import Trust, load_trust
 from appliance import __version__, journal, settings
-from appliance.errors import SentinelError
+from appliance.errors import RefusedError, SentinelError
 from appliance.ids import uuid7
 from appliance.records import Mode, Order, Outcome, Report, StepResult
 from policy.worker import GuardedReader
@@ -48,12 +48,14 @@ class Executor:
     rest: Callable[[], None] = lambda: None  # when no order waits: give back what only orders need
     _waiting: "queue.SimpleQueue[Order | None]" = field(default_factory=queue.SimpleQueue)
     _lock: "threading.RLock" = field(default_factory=threading.RLock)
+    _judging: "threading.Lock" = field(default_factory=threading.Lock)
 
     def submit(self, envelope: bytes) -> str:
         """Take an order over; its id. Raises `OrderRefusedError` when it is not even claimed.
 
         When this returns the order is in the journal: a crash from here on is told, not hidden.
         """
+        self.trust.demand_trusted(live=False, clock=_now())  # 0
         order = order_check.open_order(envelope, self.trust)
         with self._lock:
             if order.order_id in self.journal.orders:
@@ -94,10 +96,13 @@ class Executor:
 
     def decide(self, order: Order) -> Report:
         """Check an order and run it, or rehearse it."""
-        checked = order_check.check(
-            order, self.trust, now=_now(), boot_id=boot_id(), started=started_ticks
-        )
-        self.trust.accept(checked.checkpoint)
+        with self._judging:  # one order is judged by one set of trust, wholly
+            live = not self.dry_run and order.shown.mode is Mode.LIVE
+            self.trust.demand_trusted(live=live, clock=_now())  # 0
+            checked = order_check.check(
+                order, self.trust, now=_now(), boot_id=boot_id(), started=started_ticks
+            )
+            self.trust.accept(checked.checkpoint)
         if self.trust.mode is not Mode.LIVE or order.shown.mode is not Mode.LIVE:
             whose = "this node" if self.trust.mode is not Mode.LIVE else "the order"
             return _report(order, Outcome.DRY_RUN, reason=f"{whose} says dry run; nothing was run")
@@ -107,6 +112,29 @@ class Executor:
     def dry_run(self) -> bool:
         """Whether this node runs nothing, whatever an order says."""
         return self.trust.mode is not Mode.LIVE
+
+    def believe(self, files: dict[str, bytes]) -> "Held":
+        """Take signed trust over if it verifies; without files only say what is believed."""
+        keeper, refusal = self.trust.keeper, ""
+        if keeper is None:
+            return Held(refusal="this node takes policy and keys from its own files: no trust_root")
+        if files:
+            try:
+                believed = keeper.offer(files, now=_now())
+            except (RefusedError, AsideError) as error:
+                refusal = str(error)
+                _log.warning("signed trust refused: %s", journal.shown(refusal))
+            else:
+                with self._judging:
+                    self.trust.take(believed)
+                _log.info("signed trust: %s", believed.belief.versions)
+            prctl.give_back_memory()
+        held = self.trust.believed
+        return Held(
+            versions=held.belief.versions if held else {},
+            refusal=journal.shown(refusal),
+            trouble=self.trust.trouble(_now()),
+        )
 
     def untold(self) -> list[Report]:
         """Reports the agent does not have yet."""
@@ -184,7 +212,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with GuardedReader() as second:
             trust = load_trust(chosen, second, checking=asked.check_config)
             if asked.check_config:
-                refusal = trust.bundle.refusal
+                refusal = trust.bundle.refusal if trust.keeper is None else ""
                 sys.stdout.write(f"{asked.config}: {refusal or 'the settings are right'}\n")
                 return 1 if refusal else 0
             return _serve(chosen, trust, second)
@@ -198,7 +226,9 @@ def _serve(chosen: ExecutorSettings, trust: Trust, second: GuardedReader) -> int
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(_MAX_FILES, most), min(_MAX_FILES, most)))
-    if trust.bundle.refusal:
+    if trouble := trust.trouble(_now()):
+        _log.error("%s; no live order runs until signed trust comes", trouble)
+    elif trust.bundle.refusal:
         _log.error("%s; every order is refused until it is mended", trust.bundle.refusal)
     book = ExecutionJournal(chosen.state_dir / "journal.jsonl")
     for report in book.recover(now=_now()):

@@ -6,6 +6,7 @@ A frame is four bytes of length (big endian) and JSON. The executor looks at the
     submit    an envelope → the order's id, or which check refused it
     reports   wait up to so many seconds → the reports the agent has not confirmed
     told      the agent has this report in its spool
+    believe   signed trust from the hub, unopened → what this node believes now, and why not this
 """
 
 import logging
@@ -28,6 +29,7 @@ from appliance.records import Record, Report
 MAX_FRAME_BYTES = 2 * 1024 * 1024
 MAX_WAIT_S = 30.0
 _TIMEOUT_S = 10.0
+_BELIEVE_S = 60.0  # a process of its own verifies; another engine checks every example anew
 _CREDENTIALS = struct.Struct("3i")
 _LENGTH = struct.Struct(">I")
 
@@ -52,7 +54,21 @@ class Told(Record, frozen=True, kw_only=True, tag_field="ask", tag="told"):
     report_id: str
 
 
-Request = Submit | Reports | Told
+class Believe(Record, frozen=True, kw_only=True, tag_field="ask", tag="believe"):
+    """Verify and keep this signed trust; no files: only say what is believed."""
+
+    files: dict[str, bytes] = {}
+
+
+Request = Submit | Reports | Told | Believe
+
+
+class Held(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """What an executor believes of signed trust."""
+
+    versions: dict[str, int] = {}  # by TUF role; none: nothing is believed
+    refusal: str = ""  # why the offered set was not taken
+    trouble: str = ""  # why no live order runs under what is believed
 
 
 class Answer(Record, frozen=True, kw_only=True, omit_defaults=True):
@@ -63,6 +79,7 @@ class Answer(Record, frozen=True, kw_only=True, omit_defaults=True):
     reason: str = ""
     reports: tuple[Report, ...] = ()
     dry_run: bool = True  # this node's own setting; with the answer to `reports`
+    held: Held | None = None  # with the answer to `believe`
 
 
 class Desk(Protocol):
@@ -77,6 +94,10 @@ class Desk(Protocol):
 
     def submit(self, envelope: bytes) -> str:
         """Take an order over; its id."""
+        ...
+
+    def believe(self, files: dict[str, bytes]) -> Held:
+        """Take signed trust over if it verifies; what is believed now."""
         ...
 
     def untold(self) -> list[Report]:
@@ -156,6 +177,8 @@ class Server:
             case Told(report_id=report_id):
                 self._desk.told(report_id)
                 return Answer()
+            case Believe(files=files):
+                return Answer(held=self._desk.believe(files))
 
     def _wait(self, wait_s: float) -> list[Report]:
         with self._desk.news:
@@ -186,6 +209,13 @@ class Client:
     def told(self, report_id: str) -> None:
         """Confirm a report; only once it is in the spool."""
         self._ask(Told(report_id=report_id))
+
+    def believe(self, files: dict[str, bytes]) -> Held:
+        """Hand signed trust over, or with no files ask what is believed."""
+        answer = self._ask(Believe(files=files), patience_s=_BELIEVE_S)
+        if answer.held is None:
+            raise SocketError(f"{self._path}: the executor knows nothing of signed trust")
+        return answer.held
 
     def _ask(self, request: Request, *, patience_s: float = 0.0) -> Answer:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:

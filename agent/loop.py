@@ -27,6 +27,7 @@ from agent.settings import AgentSettings
 from agent.spool import LOST, Spool
 from agent.status import OpenFinding, Status
 from agent.transport import Transport
+from agent.trust_bearer import TrustBearer
 from agent.watch import Watch
 from appliance.errors import RefusedError
 from appliance.ids import uuid7
@@ -148,13 +149,17 @@ class Agent:
             boot_id=probe.boot_id,
             dry_run=lambda: self.handover.dry_run,
             take_order=self.handover.take,
+            take_trust=lambda files: self.trust.take(files),
+            on_welcome=lambda: self.trust.tell(),
         )
+        self.trust = TrustBearer(Client(settings.executor_socket), say=self.transport.say)
         self._stopping = threading.Event()
 
     def run(self) -> None:
         """Work until `stop`."""
         self.handover.start()
         self.handover.wait_for_executor(_EXECUTOR_WITHIN_S)  # the hello says whether it is live
+        self.trust.start()
         self.transport.start()
         notify("READY=1")
         while not self._stopping.is_set():
@@ -164,6 +169,7 @@ class Agent:
             self._stopping.wait(max(0.0, self._settings.cycle_s - (time.monotonic() - began)))
         notify("STOPPING=1")
         self.handover.stop()
+        self.trust.stop()
         self.transport.stop()
         self.spool.close()
 
@@ -194,6 +200,7 @@ class Agent:
             connected=self.transport.connected,
             trouble=self.transport.trouble,
             executor_answers=self.handover.executor_answers,
+            trust=self.trust.trouble,
             waiting=counts.waiting,
             waiting_bytes=counts.bytes,
             dropped=counts.dropped,

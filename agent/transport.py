@@ -37,6 +37,10 @@ TakeOrder = Callable[[str, bytes], None]
 """An order's id as the hub says it, and its sealed envelope; returns at once."""
 
 
+TakeTrust = Callable[[dict[str, bytes]], None]
+"""A set of signed trust, unopened; returns at once."""
+
+
 class Transport:
     """Keeps the conversation with the hub going in threads of its own."""
 
@@ -50,7 +54,11 @@ class Transport:
         boot_id: str,
         dry_run: Callable[[], bool],
         take_order: TakeOrder,
+        take_trust: TakeTrust = lambda _: None,
+        on_welcome: Callable[[], None] = lambda: None,
     ) -> None:
+        self._take_trust = take_trust
+        self._on_welcome = on_welcome
         self._hub = hub
         self._hub_name = hub_name
         self._identity = identity
@@ -86,6 +94,11 @@ class Transport:
         if conversation := self._conversation:
             conversation.say(pb.FromAgent(order_taken=pb.OrderTaken(order_id=order_id)))
 
+    def say(self, message: pb.FromAgent) -> None:
+        """Tell the hub something that is true now; without a stream it is not said."""
+        if conversation := self._conversation:
+            conversation.say(message)
+
     def _wake(self) -> None:
         if conversation := self._conversation:
             conversation.wake()
@@ -117,7 +130,9 @@ class Transport:
             return str(error)
         with grpc.secure_channel(self._hub, credentials, options=options) as channel:
             stub = sentinel_pb2_grpc.HubStub(channel)  # type: ignore[no-untyped-call]  # generated
-            conversation = _Conversation(stub, self._spool, self._hello(), self._take_order)
+            conversation = _Conversation(
+                stub, self._spool, self._hello(), self._take_order, self._take_trust
+            )
             self._conversation = conversation
             if self._stopping.is_set():
                 conversation.end()
@@ -135,6 +150,7 @@ class Transport:
     def _welcomed(self, welcome: pb.Welcome) -> None:
         self.trouble = ""
         log.info("connected to hub %s, version %s", self._hub, shown(welcome.hub_version, most=40))
+        self._on_welcome()
 
     def _hello(self) -> pb.Hello:
         return pb.Hello(
@@ -150,8 +166,14 @@ class _Conversation:
     """One stream: a reader in the caller's thread, a writer in gRPC's."""
 
     def __init__(
-        self, stub: "sentinel_pb2_grpc.HubStub", spool: Spool, hello: pb.Hello, take: TakeOrder
+        self,
+        stub: "sentinel_pb2_grpc.HubStub",
+        spool: Spool,
+        hello: pb.Hello,
+        take: TakeOrder,
+        take_trust: TakeTrust,
     ) -> None:
+        self._take_trust = take_trust
         self._stub = stub
         self._spool = spool
         self._hello = hello
@@ -254,6 +276,8 @@ class _Conversation:
                 self._landed([nack.event_id])
             case "order":
                 self._take(message.order.order_id, message.order.envelope)
+            case "trust":
+                self._take_trust(dict(message.trust.files))
             case _:
                 log.warning("the hub sent a message that this version does not know")
 

@@ -34,7 +34,14 @@ MOVES: dict[State, frozenset[State]] = {
     State.REASONING: frozenset({State.OPEN, State.PROPOSED, State.RECOVERED, State.CLOSED}),
     State.PROPOSED: frozenset({State.AWAITING, State.MANUAL, State.RECOVERED, State.CLOSED}),
     State.AWAITING: frozenset(
-        {State.APPROVED, State.REJECTED, State.EXPIRED, State.RECOVERED, State.CLOSED}
+        {
+            State.APPROVED,
+            State.REJECTED,
+            State.EXPIRED,
+            State.RECOVERED,
+            State.CLOSED,
+            State.PROPOSED,  # another policy came into force: it is judged anew
+        }
     ),
     State.MANUAL: frozenset({State.RECOVERED, State.CLOSED}),
     State.APPROVED: frozenset({State.DISPATCHED, State.EXPIRED, State.RECOVERED}),

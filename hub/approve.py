@@ -51,6 +51,7 @@ def approve(
     # 1. the role may answer                     4. the digest is that of what is stored now
     # 2. the audit log can be written            5. the plan's ruling is `allow`
     # 3. the incident waits for an answer        6. the answer is in time
+    #                                            7. the policy is still the one that judged it
     by = who.demanded()  # 1
     with db.transaction() as work:
         _log_is_open(work, now=now)  # 2
@@ -63,6 +64,7 @@ def approve(
             )
         if records.from_builtins(row["shown"], Shown).not_after <= now:  # 6
             raise ApprovalError("this plan has expired; nothing was approved")
+        _same_policy(work, row)  # 7
         approval = Approval(
             approval_id=uuid7(),
             operator=who.name,
@@ -186,6 +188,13 @@ def _same(row: dict[str, Any], shown_digest: str) -> None:
         raise ApprovalError(
             "what you were shown is not what is stored now; nothing was done, please look again"
         )
+
+
+def _same_policy(work: Work, row: dict[str, Any]) -> None:
+    """Who publishes waits for this transaction, or has committed before it: one of the two."""
+    in_force = work.one("policy_now")
+    if in_force is not None and in_force["digest"] != row["policy_digest"]:
+        raise ApprovalError("the policy changed since this was shown; it is judged anew")
 
 
 def _record(
