@@ -50,7 +50,9 @@ class Believed:
 class Keeper:
     """Holds the pinned root and the kept set; one offer after the other."""
 
-    def __init__(self, root: Path, state_dir: Path, *, overlay: Path | None, latest: Latest) -> None:
+    def __init__(
+        self, root: Path, state_dir: Path, *, overlay: Path | None, latest: Latest
+    ) -> None:
         self._root = _pinned(root)
         self._file = state_dir / FILE
         self._overlay = overlay
@@ -101,9 +103,7 @@ class Keeper:
         with self._lock:
             return self._latest.now(clock)
 
-    def _verified(
-        self, files: dict[str, bytes], *, before: Kept | None, now: datetime
-    ) -> Belief:
+    def _verified(self, files: dict[str, bytes], *, before: Kept | None, now: datetime) -> Belief:
         trust_files.demand_bounded(files)
         question = Question(
             root=self._root, files=files, kept=before.files if before else None, now=now

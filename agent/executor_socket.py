@@ -57,7 +57,7 @@ class Told(Record, frozen=True, kw_only=True, tag_field="ask", tag="told"):
 class Believe(Record, frozen=True, kw_only=True, tag_field="ask", tag="believe"):
     """Verify and keep this signed trust; no files: only say what is believed."""
 
-    files: dict[str, bytes] = {}
+    files: dict[str, bytes] = msgspec.field(default_factory=dict)
 
 
 Request = Submit | Reports | Told | Believe
@@ -66,7 +66,8 @@ Request = Submit | Reports | Told | Believe
 class Held(Record, frozen=True, kw_only=True, omit_defaults=True):
     """What an executor believes of signed trust."""
 
-    versions: dict[str, int] = {}  # by TUF role; none: nothing is believed
+    # By TUF role; none: nothing is believed.
+    versions: dict[str, int] = msgspec.field(default_factory=dict)
     refusal: str = ""  # why the offered set was not taken
     trouble: str = ""  # why no live order runs under what is believed
 

@@ -32,6 +32,7 @@ from agent.watch import Watch
 from appliance.errors import RefusedError
 from appliance.ids import uuid7
 from appliance.records import Body, Cleared, Event, Persisting, from_json, to_json
+from appliance.wire import sentinel_pb2 as pb
 
 log = logging.getLogger(__name__)
 
@@ -141,6 +142,7 @@ class Agent:
             self.watch,
             taken=self._taken,
         )
+        self.trust = TrustBearer(Client(settings.executor_socket), say=self._say)
         self.transport = Transport(
             hub=settings.hub,
             hub_name=settings.hub_name,
@@ -149,10 +151,9 @@ class Agent:
             boot_id=probe.boot_id,
             dry_run=lambda: self.handover.dry_run,
             take_order=self.handover.take,
-            take_trust=lambda files: self.trust.take(files),
-            on_welcome=lambda: self.trust.tell(),
+            take_trust=self.trust.take,
+            on_welcome=self.trust.tell,
         )
-        self.trust = TrustBearer(Client(settings.executor_socket), say=self.transport.say)
         self._stopping = threading.Event()
 
     def run(self) -> None:
@@ -179,6 +180,9 @@ class Agent:
 
     def _taken(self, order_id: str) -> None:
         self.transport.order_taken(order_id)
+
+    def _say(self, message: pb.FromAgent) -> None:
+        self.transport.say(message)
 
     def _turn(self) -> None:
         now = datetime.now(UTC)

@@ -29,8 +29,8 @@ def verify(root: bytes, files: Files, *, kept: Files | None, now: datetime) -> B
     `root` is pinned on this machine; `kept` was believed before.
     """
     # 1. nothing unknown, nothing too large      4. snapshot: the same, and no role goes back
-    # 2. each root is signed by the one before   5. targets: a threshold of signers, not older, in time
-    # 3. timestamp: signed, not older, in time   6. the targets are the very files that signers named
+    # 2. each root is signed by the one before   5. targets: enough signers, not older, in time
+    # 3. timestamp: signed, not older, in time   6. the targets are the files that signers named
     trust_files.demand_bounded(files)  # 1
     have = {name: unpack(name, packed) for name, packed in files.items()}
     had = {name: unpack(name, packed) for name, packed in (kept or {}).items()}
@@ -58,8 +58,8 @@ def root_of(data: bytes) -> Root:
 
 
 def _demand_same_roots(have: dict[str, bytes], had: dict[str, bytes]) -> None:
-    for name in had:
-        if trust_files.root_version(name) is not None and have.get(name) != had[name]:
+    for name, believed in had.items():
+        if trust_files.root_version(name) is not None and have.get(name) != believed:
             raise TrustError(f"{name}: another root than the one that was believed")
 
 
@@ -127,9 +127,7 @@ def _demand_not_older(trusted: TrustedMetadataSet, new: bytes, old: bytes | None
     if old is None or old == new:
         return
     before = Metadata[Targets].from_bytes(old)
-    held = trusted.root.get_verification_result(
-        "targets", before.signed_bytes, before.signatures
-    )
+    held = trusted.root.get_verification_result("targets", before.signed_bytes, before.signatures)
     if not held:
         return  # its signers were replaced by a newer root
     if trusted.targets.version < before.signed.version:

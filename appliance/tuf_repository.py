@@ -172,7 +172,8 @@ def version_of(data: bytes) -> int:
 
 def expiry_of(data: bytes) -> datetime:
     """Until when any of the files is good."""
-    return _read(data).signed.expires
+    expires: datetime = _read(data).signed.expires
+    return expires
 
 
 def _read(data: bytes) -> Metadata[Any]:

@@ -53,7 +53,12 @@ class Pipeline:
 
     def run(self, stop: threading.Event) -> None:
         """Turn until told to stop; woken by the database, and every two seconds anyway."""
-        channels = ("sentinel_proposed", "sentinel_approved", "sentinel_checkpoint", "sentinel_trust")
+        channels = (
+            "sentinel_proposed",
+            "sentinel_approved",
+            "sentinel_checkpoint",
+            "sentinel_trust",
+        )
         listener = Listener(self.db.dsn, channels=channels)
         complained = False
         while not stop.is_set():

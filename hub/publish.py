@@ -124,9 +124,7 @@ def _readable(files: Mapping[str, bytes], earlier: InForce | None) -> InForce:
     return loaded.in_force
 
 
-def _store(
-    work: Work, files: dict[str, bytes], belief: Belief, *, by: str, now: datetime
-) -> None:
+def _store(work: Work, files: dict[str, bytes], belief: Belief, *, by: str, now: datetime) -> None:
     work.run(
         "publish",
         digest=trust_files.digest_of(files),

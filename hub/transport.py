@@ -25,6 +25,7 @@ from hub.errors import DatabaseError
 from hub.ingest import Ingest
 from hub.nodes import Nodes
 from hub.persist.ingest import Received
+from hub.trust_offers import TrustOffers
 
 PROTOCOL = 1
 HELLO_WITHIN_S = 10.0
@@ -42,6 +43,8 @@ class Stream:
     node: str
     out: asyncio.Queue[pb.FromHub | None] = field(default_factory=asyncio.Queue)
     offered: set[str] = field(default_factory=set)
+    trust: dict[str, int] | None = None  # the versions its node believes; None: it has not said
+    trust_offered: str = ""  # digest of the published set it was sent
 
     def end(self) -> None:
         """Close after what is queued."""
@@ -51,7 +54,10 @@ class Stream:
 class Transport:
     """The gRPC service `sentinel.v1.Hub`."""
 
-    def __init__(self, *, ingest: Ingest, nodes: Nodes, max_in_flight: int) -> None:
+    def __init__(
+        self, *, ingest: Ingest, nodes: Nodes, max_in_flight: int, trust: TrustOffers | None = None
+    ) -> None:
+        self._trust = trust
         self._ingest = ingest
         self._nodes = nodes
         self._max_in_flight = max_in_flight
@@ -94,6 +100,26 @@ class Transport:
                 sealed = pb.SealedOrder(order_id=order.order_id, envelope=order.envelope)
                 stream.out.put_nowait(pb.FromHub(order=sealed))
                 _log.info("order offered node=%s order=%s", order.node, order.order_id)
+
+    async def offer_trust(self) -> None:
+        """Send each node that has said what it believes what it lacks, once."""
+        for stream in list(self._streams.values()):
+            await self._offer_trust(stream)
+
+    async def _offer_trust(self, stream: Stream) -> None:
+        if self._trust is None or stream.trust is None:
+            return
+        offer = await self._trust.lacking(stream.trust)
+        if offer is not None and offer.digest != stream.trust_offered:
+            stream.trust_offered = offer.digest
+            stream.out.put_nowait(offer.message)
+            _log.info("signed trust offered node=%s", stream.node)
+
+    async def _held(self, said: pb.TrustHeld, stream: Stream) -> None:
+        if self._trust is not None:
+            stream.trust = dict(said.versions)
+            await self._trust.held(stream.node, said)
+            await self._offer_trust(stream)
 
     async def close(self) -> None:
         """End every stream, and wait a moment until their nodes are marked as gone."""
@@ -141,6 +167,8 @@ class Transport:
                         await self._event(message.event, stream)
                     case "order_taken":
                         await self._taken(message.order_taken.order_id, stream)
+                    case "trust_held":
+                        await self._held(message.trust_held, stream)
                     case other:
                         _log.warning("node=%s sent %s out of turn", stream.node, other)
                         break

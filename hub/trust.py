@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -89,6 +89,11 @@ class HubTrust:
         return Gate(bundle=bundle, second=second, sequence=in_force.sequence)
 
     @property
+    def policy_digest(self) -> str:
+        """Of the policy that was judged with last."""
+        return next((bundle.digest for bundle, _ in self._bundles.values()), "")
+
+    @property
     def _digest(self) -> str:
         return self._last.digest if self._last else ""
 
@@ -110,7 +115,7 @@ def demand_record(name: str, files: Mapping[str, bytes], kind: type[R]) -> R:
         raise TrustError(f"{name}: {error}") from error
 
 
-def files_of(row: Mapping[str, bytes]) -> dict[str, bytes]:
+def files_of(row: Mapping[str, Any]) -> dict[str, bytes]:
     """The files of a stored set."""
     try:
         return msgspec.msgpack.decode(bytes(row["files"]), type=dict[str, bytes])
@@ -118,12 +123,14 @@ def files_of(row: Mapping[str, bytes]) -> dict[str, bytes]:
         raise TrustError(f"what is stored is no set of files: {error}") from error
 
 
-def _verified(row: dict[str, bytes], *, root: bytes, last: Published | None) -> Published:
+def _verified(row: dict[str, Any], *, root: bytes, last: Published | None) -> Published:
     files = files_of(row)
     # As of its own publication: whether it has expired since is asked whenever it is used.
-    moment: datetime = row["published_at"]  # type: ignore[assignment]  # a timestamptz
     belief = tuf_client.verify(
-        root, files, kept=last.files if last else None, now=moment.astimezone(UTC)
+        root,
+        files,
+        kept=last.files if last else None,
+        now=row["published_at"].astimezone(UTC),
     )
     return Published(
         digest=str(row["digest"]),
