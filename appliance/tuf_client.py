@@ -6,7 +6,7 @@ section 5; the numbers are ours. Nothing is kept here: who asked keeps the set, 
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -45,7 +45,7 @@ def verify(root: bytes, files: Files, *, kept: Files | None, now: datetime) -> B
     _step("targets", trusted.update_targets, "targets.json", have, {})  # 5
     _demand_not_older(trusted, have["targets.json"], had.get("targets.json"))  # 5
     for name in TARGETS:  # 6
-        _demand_target(trusted.targets, name, have[name])
+        demand_target(trusted.targets, name, have[name])
     return Belief(roles={name: _state(trusted, name, have) for name in trust_files.ROLES})
 
 
@@ -55,6 +55,13 @@ def root_of(data: bytes) -> Root:
         return TrustedMetadataSet(data, EnvelopeType.METADATA).root
     except RepositoryError as error:
         raise TrustError(f"root: {error}") from error
+
+
+def follow(first: bytes, roots: Mapping[int, bytes]) -> Root:
+    """The last of these roots, each signed by the one before and by itself."""
+    return _rooted(
+        first, {trust_files.root_name(version): roots[version] for version in roots}
+    ).root
 
 
 def _demand_same_roots(have: dict[str, bytes], had: dict[str, bytes]) -> None:
@@ -138,7 +145,8 @@ def _demand_not_older(trusted: TrustedMetadataSet, new: bytes, old: bytes | None
         raise TrustError(f"targets: two files of the same version {before.signed.version}")
 
 
-def _demand_target(targets: Targets, name: str, data: bytes) -> None:
+def demand_target(targets: Targets, name: str, data: bytes) -> None:
+    """Raise `TrustError` unless these targets name exactly this file."""
     if name not in targets.targets:
         raise TrustError(f"targets: signers did not name {name}")
     try:

@@ -165,6 +165,15 @@ def read_targets(data: bytes) -> Targets:
     return signed
 
 
+def keys_of(by: Root, role: str) -> list[PublicKey]:
+    """The keys that a root names for a role."""
+    found = []
+    for one in by.roles[role].keyids:
+        public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(by.keys[one].keyval["public"]))
+        found.append(PublicKey(name=name_of(by, one), key=public))
+    return found
+
+
 def version_of(data: bytes) -> int:
     """The version of any of the files."""
     return int(_read(data).signed.version)
