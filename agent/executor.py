@@ -22,8 +22,8 @@ from msgspec import structs
 
 from agent import (
     budget,
+    clear_fork,
     executor_command,
-    forks,
     journal_file,
     keys,
     moment,
@@ -34,6 +34,7 @@ from agent import (
     units,
 )
 from agent.errors import (
+    AsideError,
     JournalError,
     LogForkedError,
     LogStaleError,
@@ -43,7 +44,7 @@ from agent.errors import (
 from agent.execute import run_step
 from agent.execution_journal import ExecutionJournal, Line
 from agent.executor_settings import ExecutorSettings
-from agent.executor_socket import Answer, Server
+from agent.executor_socket import Answer, Held, Server
 from agent.halts import Halts
 from agent.journal_file import What
 from agent.log_proof import NO_PROOF, LogProof, Standing
@@ -55,7 +56,7 @@ from agent.resume import demand_lifted
 from agent.run_program import Place
 from agent.trust import Trust, load_trust
 from appliance import __version__, journal, report_chain, settings
-from appliance.errors import SentinelError
+from appliance.errors import RefusedError, SentinelError
 from appliance.halt import Halt
 from appliance.ids import uuid7
 from appliance.records import Mode, Order, Outcome, Report, StepResult
@@ -90,6 +91,7 @@ class Executor:
     rest: Callable[[], None] = lambda: None  # when no order waits: give back what only orders need
     _waiting: "queue.SimpleQueue[Order | _Undo | None]" = field(default_factory=queue.SimpleQueue)
     _lock: "threading.RLock" = field(default_factory=threading.RLock)
+    _judging: "threading.Lock" = field(default_factory=threading.Lock)
 
     def submit(self, envelope: bytes, proof: LogProof = NO_PROOF) -> str:
         """Take an order over; its id. Raises `OrderRefusedError` when it is not even claimed.
@@ -97,6 +99,7 @@ class Executor:
         `LogStaleError`: its proof does not start where this node stands, and nothing is used up.
         When this returns the order is in the journal: a crash from here on is told, not hidden.
         """
+        self.trust.demand_trusted(live=False, clock=_now())  # 0
         order = order_check.open_order(envelope, self.trust)
         with self._lock:
             if order.order_id in self.journal.orders:
@@ -160,9 +163,12 @@ class Executor:
     def decide(self, order: Order) -> Report:
         """Check an order and run it, or rehearse it."""
         self._demand_not_halted("0 halted")
-        checked = order_check.check(
-            order, self.trust, now=_now(), boot_id=boot_id(), started=started_ticks
-        )
+        with self._judging:  # one order is judged by one set of trust, wholly
+            live = not self.dry_run and order.shown.mode is Mode.LIVE
+            self.trust.demand_trusted(live=live, clock=_now())  # 0
+            checked = order_check.check(
+                order, self.trust, now=_now(), boot_id=boot_id(), started=started_ticks
+            )
         if self.trust.mode is not Mode.LIVE or order.shown.mode is not Mode.LIVE:
             whose = "this node" if self.trust.mode is not Mode.LIVE else "the order"
             reason = f"{whose} says dry run; nothing was run"
@@ -180,9 +186,11 @@ class Executor:
         self._demand_not_halted("undo 0 halted")
         past = self.journal.pasts[order_id]
         undo_check.demand_in_time(past, within_s=self.undo_within_s, now=moment.now())
-        rollback = undo_check.check(
-            past, self.store, self.trust, now=_now(), boot_id=boot_id(), started=started_ticks
-        )
+        with self._judging:
+            self.trust.demand_trusted(live=True, clock=_now())  # undo 0
+            rollback = undo_check.check(
+                past, self.store, self.trust, now=_now(), boot_id=boot_id(), started=started_ticks
+            )
         report = self._run_steps(rollback.order, rollback.steps, undo_of=past.report_id)
         words = "; ".join(filter(None, (report.reason, *rollback.by_hand)))
         return structs.replace(report, reason=journal.shown(words))
@@ -192,7 +200,7 @@ class Executor:
 
         Raises `LogStaleError` when the proof does not start here. Without a note it only tells.
         """
-        vkey = self.trust.audit_vkey
+        vkey = self.trust.vkey_of(note)
         if note:
             try:
                 self.trust.log.accept(note, proof, vkey=vkey)
@@ -241,6 +249,29 @@ class Executor:
         self.halts.lift_all()
         _log.warning("every halt was lifted on this node")
         self._tell()
+
+    def believe(self, files: dict[str, bytes]) -> "Held":
+        """Take signed trust over if it verifies; without files only say what is believed."""
+        keeper, refusal = self.trust.keeper, ""
+        if keeper is None:
+            return Held(refusal="this node takes policy and keys from its own files: no trust_root")
+        if files:
+            try:
+                believed = keeper.offer(files, now=_now())
+            except (RefusedError, AsideError) as error:
+                refusal = str(error)
+                _log.warning("signed trust refused: %s", journal.shown(refusal))
+            else:
+                with self._judging:
+                    self.trust.take(believed)
+                _log.info("signed trust: %s", believed.belief.versions)
+            prctl.give_back_memory()
+        held = self.trust.believed
+        return Held(
+            versions=held.belief.versions if held else {},
+            refusal=journal.shown(refusal),
+            trouble=self.trust.trouble(_now()),
+        )
 
     def untold(self) -> list[Report]:
         """Reports the agent does not have yet."""
@@ -391,7 +422,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Serve orders until SIGTERM; 0 when it ended as asked."""
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] == ["clear-fork"]:
-        return forks.main(words[1:])
+        return clear_fork.main(words[1:])
     parser = argparse.ArgumentParser(prog="sentinel-executor", description=__doc__)
     parser.add_argument("--version", action="version", version=f"sentinel {__version__}")
     default = Path("/etc/sentinel/executor.toml")
@@ -412,7 +443,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with GuardedReader() as second:
             trust = load_trust(chosen, second, checking=asked.check_config)
             if asked.check_config:
-                refusal = trust.bundle.refusal
+                refusal = trust.bundle.refusal if trust.keeper is None else ""
                 sys.stdout.write(f"{asked.config}: {refusal or 'the settings are right'}\n")
                 sys.stdout.write(f"{_place(chosen).words}\n")
                 return 1 if refusal else 0
@@ -427,7 +458,9 @@ def _serve(chosen: ExecutorSettings, trust: Trust, second: GuardedReader) -> int
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(_MAX_FILES, most), min(_MAX_FILES, most)))
-    if trust.bundle.refusal:
+    if trouble := trust.trouble(_now()):
+        _log.error("%s; no live order runs until signed trust comes", trouble)
+    elif trust.bundle.refusal:
         _log.error("%s; every order is refused until it is mended", trust.bundle.refusal)
     keys.witness_key(chosen.state_dir, chosen.node)  # made at the first start
     if fork := trust.log.fork:

@@ -20,8 +20,9 @@ class ExecutorSettings(Settings, frozen=True, kw_only=True):
     node: Annotated[str, msgspec.Meta(min_length=1, max_length=253)]  # this node's certificate name
     socket: Path  # where the agent hands orders over
     state_dir: Path  # the execution journal and the last accepted checkpoint
-    order_key: Path  # the hub's order key, public half (PEM)
-    audit_vkey: Path  # the audit log's key, one vkey line
+    trust_root: Path | None = None  # the site's TUF root: policy, people and keys come under it
+    order_key: Path | None = None  # without trust_root: the hub's order key, public half (PEM)
+    audit_vkey: Path | None = None  # without trust_root: the audit log's key, one vkey line
     first_checkpoint: Path | None = None  # signed checkpoint to start from; none: the first to come
     policy: Path | None = None  # folder of rules or signed policy file; none: the shipped rules
     policy_key: Path | None = None  # with it, only a policy file that this key signed (PEM)

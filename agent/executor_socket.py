@@ -10,6 +10,7 @@ A frame is four bytes of length (big endian) and JSON. The executor looks at the
     undo      an order did not help: take it back, if that was approved with it
     halt      run nothing more; or, with an administrator's signature, run again
     here      root on this node halts, resumes or asks; refused to anybody else
+    believe   signed trust from the hub, unopened → what this node believes now, and why not this
 """
 
 import logging
@@ -34,6 +35,7 @@ from appliance.records import Record, Report
 MAX_FRAME_BYTES = 2 * 1024 * 1024
 MAX_WAIT_S = 30.0
 _TIMEOUT_S = 10.0
+_BELIEVE_S = 60.0  # a process of its own verifies; another engine checks every example anew
 _CREDENTIALS = struct.Struct("3i")
 _LENGTH = struct.Struct(">I")
 
@@ -86,7 +88,22 @@ class Here(Record, frozen=True, kw_only=True, tag_field="ask", tag="here"):
     halt: Halt | None = None
 
 
-Request = Submit | Reports | Told | Witness | Undo | HaltNode | Here
+class Believe(Record, frozen=True, kw_only=True, tag_field="ask", tag="believe"):
+    """Verify and keep this signed trust; no files: only say what is believed."""
+
+    files: dict[str, bytes] = msgspec.field(default_factory=dict)
+
+
+Request = Submit | Reports | Told | Witness | Undo | HaltNode | Here | Believe
+
+
+class Held(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """What an executor believes of signed trust."""
+
+    # By TUF role; none: nothing is believed.
+    versions: dict[str, int] = msgspec.field(default_factory=dict)
+    refusal: str = ""  # why the offered set was not taken
+    trouble: str = ""  # why no live order runs under what is believed
 
 
 class Answer(Record, frozen=True, kw_only=True, omit_defaults=True):
@@ -105,6 +122,7 @@ class Answer(Record, frozen=True, kw_only=True, omit_defaults=True):
     result_key: str = ""  # public half of the key that signs reports, base64
     last_report: int = 0  # its number
     actions: int = 0  # acting commands of the last hour
+    held: Held | None = None  # with the answer to `believe`
 
 
 class Desk(Protocol):
@@ -138,6 +156,10 @@ class Desk(Protocol):
 
     def witness(self, note: str, proof: LogProof) -> Standing:
         """Accept a checkpoint, or not; where this node stands."""
+        ...
+
+    def believe(self, files: dict[str, bytes]) -> Held:
+        """Take signed trust over if it verifies; what is believed now."""
         ...
 
     def untold(self) -> list[Report]:
@@ -232,6 +254,8 @@ class Server:
                 self._desk.resume(resume)
             case Here():
                 return self._here(request, uid)
+            case Believe(files=files):
+                return Answer(held=self._desk.believe(files))
         return Answer()
 
     def _here(self, request: Here, uid: int) -> Answer:
@@ -308,6 +332,13 @@ class Client:
     def state(self) -> Answer:
         """What the executor says of itself."""
         return self._ask(Here(act="state"))
+
+    def believe(self, files: dict[str, bytes]) -> Held:
+        """Hand signed trust over, or with no files ask what is believed."""
+        answer = self._ask(Believe(files=files), patience_s=_BELIEVE_S)
+        if answer.held is None:
+            raise SocketError(f"{self._path}: the executor knows nothing of signed trust")
+        return answer.held
 
     def _ask(self, request: Request, *, patience_s: float = 0.0) -> Answer:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:

@@ -29,10 +29,12 @@ from agent.settings import AgentSettings
 from agent.spool import LOST, Spool
 from agent.status import OpenFinding, Status
 from agent.transport import Transport
+from agent.trust_bearer import TrustBearer
 from agent.watch import Watch
 from appliance.errors import RefusedError
 from appliance.ids import uuid7
 from appliance.records import Body, Cleared, Event, Persisting, from_json, to_json
+from appliance.wire import sentinel_pb2 as pb
 
 log = logging.getLogger(__name__)
 
@@ -144,6 +146,7 @@ class Agent:
             stale=self._stale,
         )
         self.log_watch = LogWatch(Client(settings.executor_socket), self._log_seen)
+        self.trust = TrustBearer(Client(settings.executor_socket), say=self._say)
         self.transport = Transport(
             hub=settings.hub,
             hub_name=settings.hub_name,
@@ -153,7 +156,8 @@ class Agent:
             dry_run=lambda: self.handover.dry_run,
             take_order=self.handover.take,
             take_log=self.log_watch.offer,
-            on_welcome=self.log_watch.look,
+            take_trust=self.trust.take,
+            on_welcome=self._welcomed,
         )
         self._stopping = threading.Event()
 
@@ -161,6 +165,7 @@ class Agent:
         """Work until `stop`."""
         self.handover.start()
         self.handover.wait_for_executor(_EXECUTOR_WITHIN_S)  # the hello says whether it is live
+        self.trust.start()
         self.transport.start()
         self.log_watch.start()
         notify("READY=1")
@@ -172,6 +177,7 @@ class Agent:
         notify("STOPPING=1")
         self.handover.stop()
         self.log_watch.stop()
+        self.trust.stop()
         self.transport.stop()
         self.spool.close()
 
@@ -186,8 +192,15 @@ class Agent:
     def _stale(self, order_id: str, seen_size: int) -> None:
         self.transport.order_stale(order_id, seen_size)
 
+    def _welcomed(self) -> None:
+        self.log_watch.look()
+        self.trust.tell()
+
     def _log_seen(self, standing: Standing) -> None:
         self.transport.log_seen(standing)
+
+    def _say(self, message: pb.FromAgent) -> None:
+        self.transport.say(message)
 
     def _turn(self) -> None:
         now = datetime.now(UTC)
@@ -209,6 +222,7 @@ class Agent:
             connected=self.transport.connected,
             trouble=self.transport.trouble,
             executor_answers=self.handover.executor_answers,
+            trust=self.trust.trouble,
             waiting=counts.waiting,
             waiting_bytes=counts.bytes,
             dropped=counts.dropped,

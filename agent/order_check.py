@@ -66,13 +66,24 @@ def open_order(envelope: bytes, trust: Trust) -> Order:
     """Checks 1 and 2: whose order this is at all."""
     # 1. the hub's order key signed it       2. it is an order, with nothing missing or added
     try:
-        payload = open_sealed(envelope, payload_type=ORDER_TYPE, key=trust.order_key)
+        payload = _opened(envelope, trust)
     except RefusedError as error:
         raise OrderRefusedError("1 signature", str(error)) from error
     try:
         return records.from_json(payload, Order)
     except RefusedError as error:
         raise OrderRefusedError("2 form", str(error)) from error
+
+
+def _opened(envelope: bytes, trust: Trust) -> bytes:
+    """Under one of the order keys; there are two while one follows the other."""
+    refusal: RefusedError = RefusedError("no order key is believed")
+    for key in trust.order_keys:
+        try:
+            return open_sealed(envelope, payload_type=ORDER_TYPE, key=key)
+        except RefusedError as error:
+            refusal = error
+    raise refusal
 
 
 def demand_fresh(order: Order, journal: ExecutionJournal) -> None:
@@ -99,7 +110,7 @@ def connect(order: Order, trust: Trust, proof: LogProof) -> None:
     for given in order.approvals:
         try:
             note = log_proof.parse(given.proof).note
-            trust.log.accept(note, proof, vkey=trust.audit_vkey)
+            trust.log.accept(note, proof, vkey=trust.vkey_of(note))
         except LogForkedError as error:
             raise OrderRefusedError("7 audit log", str(error)) from error
         except AuditRefusedError:
@@ -231,7 +242,7 @@ def _approved(order: Order) -> None:
 
 def _logged(logged: Logged, order: Order, trust: Trust) -> Proven:
     try:
-        proven = verify(logged.proof, logged.entry.encode(), trust.audit_vkey)
+        proven = _proven(logged, trust)
     except ProofError as error:
         raise OrderRefusedError("7 audit log", str(error)) from error
     entry, body, approval = proven.entry, proven.entry.body, logged.approval
@@ -248,6 +259,17 @@ def _logged(logged: Logged, order: Order, trust: Trust) -> Proven:
     _demand_one_history(proven, trust)
     _demand_witnesses(proven, trust)
     return proven
+
+
+def _proven(logged: Logged, trust: Trust) -> Proven:
+    """Under one of the log's keys; there are two while one follows the other."""
+    refusal = ProofError("no key of the audit log is believed")
+    for vkey in trust.audit_vkeys:
+        try:
+            return verify(logged.proof, logged.entry.encode(), vkey)
+        except ProofError as error:
+            refusal = error
+    raise refusal
 
 
 def _demand_one_history(proven: Proven, trust: Trust) -> None:

@@ -42,6 +42,10 @@ TakeLog = Callable[[str, LogProof], None]
 """A checkpoint of the audit log and its proof; returns at once."""
 
 
+TakeTrust = Callable[[dict[str, bytes]], None]
+"""A set of signed trust, unopened; returns at once."""
+
+
 class Transport:
     """Keeps the conversation with the hub going in threads of its own."""
 
@@ -56,8 +60,11 @@ class Transport:
         dry_run: Callable[[], bool],
         take_order: TakeOrder,
         take_log: TakeLog = lambda _note, _proof: None,
+        take_trust: TakeTrust = lambda _: None,
         on_welcome: Callable[[], None] = lambda: None,
     ) -> None:
+        self._take_trust = take_trust
+        self._on_welcome = on_welcome
         self._hub = hub
         self._hub_name = hub_name
         self._identity = identity
@@ -115,6 +122,11 @@ class Transport:
             )
             conversation.say(pb.FromAgent(log_seen=seen))
 
+    def say(self, message: pb.FromAgent) -> None:
+        """Tell the hub something that is true now; without a stream it is not said."""
+        if conversation := self._conversation:
+            conversation.say(message)
+
     def _wake(self) -> None:
         if conversation := self._conversation:
             conversation.wake()
@@ -147,7 +159,12 @@ class Transport:
         with grpc.secure_channel(self._hub, credentials, options=options) as channel:
             stub = sentinel_pb2_grpc.HubStub(channel)  # type: ignore[no-untyped-call]  # generated
             conversation = _Conversation(
-                stub, self._spool, self._hello(), self._take_order, self._take_log
+                stub=stub,
+                spool=self._spool,
+                hello=self._hello(),
+                take=self._take_order,
+                take_log=self._take_log,
+                take_trust=self._take_trust,
             )
             self._conversation = conversation
             if self._stopping.is_set():
@@ -183,12 +200,15 @@ class _Conversation:
 
     def __init__(
         self,
+        *,
         stub: "sentinel_pb2_grpc.HubStub",
         spool: Spool,
         hello: pb.Hello,
         take: TakeOrder,
         take_log: TakeLog,
+        take_trust: TakeTrust,
     ) -> None:
+        self._take_trust = take_trust
         self._stub = stub
         self._spool = spool
         self._hello = hello
@@ -297,6 +317,8 @@ class _Conversation:
             case "log_advance":
                 if proof := _proof(message.log_advance):
                     self._take_log(message.log_advance.note, proof)
+            case "trust":
+                self._take_trust(dict(message.trust.files))
             case _:
                 log.warning("the hub sent a message that this version does not know")
 

@@ -1,23 +1,35 @@
-"""What an executor believes: pinned keys, its own policy, and the log as far as it has seen it."""
+"""What an executor believes: keys, people, its own policy, and the log as far as it has seen it.
 
+With `trust_root` set they come from signed trust (`agent/belief.py`), and from nowhere else;
+without it from files that were installed here.
+"""
+
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from agent.belief import Believed, Keeper
 from agent.durable import remember as _remember
 from agent.durable import remembered as _remembered
+from agent.errors import OrderRefusedError
 from agent.executor_settings import ExecutorSettings
 from agent.forks import Seen
+from agent.latest import Latest
 from agent.witness import Witness
 from appliance import records
 from appliance.envelope import load_public_key
 from appliance.errors import EnvelopeError, RefusedError, SettingsError
 from appliance.people import People
 from appliance.records import Mode
+from audit.checkpoint import open_checkpoint
 from audit.cosignature import WitnessKey
-from audit.errors import VkeyError
+from audit.errors import AuditRefusedError, VkeyError
 from audit.note import Vkey, parse_vkey
+from policy.bundle import refusal
+from policy.errors import PolicyError
 from policy.evaluate import SecondReader
 from policy.rules import Bundle
 from policy.signed import InForce
@@ -31,8 +43,8 @@ class Trust:
     node: str
     mode: Mode
     role: str | None
-    order_key: Ed25519PublicKey
-    audit_vkey: Vkey
+    order_key: Ed25519PublicKey | None  # None: nothing is believed yet
+    audit_vkey: Vkey | None
     bundle: Bundle
     second: SecondReader
     checkpoint_file: Path
@@ -41,7 +53,52 @@ class Trust:
     first_note: str = ""  # the signed checkpoint to start from; empty: the first that comes
     witness_vkeys: tuple[WitnessKey, ...] = ()  # who else must have seen an order's checkpoint
     witness_quorum: int = 0  # how many of them
+    keeper: Keeper | None = None  # None: no `trust_root`, what is believed stands in files
+    believed: Believed | None = None
     log: Witness = field(init=False)
+
+    @property
+    def order_keys(self) -> tuple[Ed25519PublicKey, ...]:
+        """Every key whose orders are opened; two while one follows the other."""
+        if (believed := self.believed) is not None:
+            return believed.order_keys
+        return (self.order_key,) if self.order_key else ()
+
+    @property
+    def audit_vkeys(self) -> tuple[Vkey, ...]:
+        """Every key whose checkpoints count; two while one follows the other."""
+        if (believed := self.believed) is not None:
+            return believed.audit_vkeys
+        return (self.audit_vkey,) if self.audit_vkey else ()
+
+    def vkey_of(self, note: str) -> Vkey:
+        """The key of the log that a note says it is signed by; the first when none of them is."""
+        for vkey in self.audit_vkeys:
+            with suppress(AuditRefusedError):
+                open_checkpoint(note, [vkey])
+                return vkey
+        if not self.audit_vkeys:
+            raise OrderRefusedError("0 trust", "no key of the audit log is believed")
+        return self.audit_vkeys[0]
+
+    def take(self, believed: Believed) -> None:
+        """Check orders against this set from now on; nobody may be checking one meanwhile."""
+        self.order_key, self.audit_vkey = believed.order_keys[0], believed.audit_vkeys[0]
+        self.bundle, self.people, self.believed = believed.bundle, believed.people, believed
+
+    def trouble(self, clock: datetime) -> str:
+        """Why signed trust lets no live order run at this moment; empty when it may."""
+        if self.keeper is None:
+            return ""
+        if self.believed is None:
+            return self.keeper.trouble or "nothing is believed yet: no signed trust has come"
+        return self.believed.belief.expired(self.keeper.now(clock))
+
+    def demand_trusted(self, *, live: bool, clock: datetime) -> None:
+        """Step 0: without signed trust nothing is looked at, with an expired one nothing runs."""
+        why = self.trouble(clock)
+        if why and (live or self.believed is None):
+            raise OrderRefusedError("0 trust", why)
 
     def __post_init__(self) -> None:
         """The log's own memory is beside its checkpoint."""
@@ -61,21 +118,60 @@ def load_trust(
     A broken policy is not an error here: it becomes a policy that refuses everything. `checking`
     only looks: a newer policy is not put in force by asking whether it is right.
     """
+    _demand_one_source(settings)
     trust = Trust(
         node=settings.node,
         mode=settings.mode,
         role=settings.role,
-        order_key=_order_key(settings.order_key),
-        audit_vkey=_vkey(settings.audit_vkey),
-        bundle=_policy(settings, checking=checking),
+        order_key=_order_key(settings.order_key) if settings.order_key else None,
+        audit_vkey=_vkey(settings.audit_vkey) if settings.audit_vkey else None,
+        bundle=_nothing() if settings.trust_root else _policy(settings, checking=checking),
         second=second,
         checkpoint_file=settings.state_dir / "checkpoint.json",
         most_timeout_s=settings.most_timeout_s,
         first_note=_note(settings.first_checkpoint),
         people=_people(settings.people),
+        keeper=_keeper(settings),
     )
     _ = trust.seen, trust.log.fork  # a damaged memory stops the start
+    if trust.keeper and (believed := trust.keeper.load()):
+        trust.take(believed)
     return trust
+
+
+def _demand_one_source(settings: ExecutorSettings) -> None:
+    """Signed trust or files: never both, for then nobody could say which of them was believed."""
+    files = {
+        "order_key": settings.order_key,
+        "audit_vkey": settings.audit_vkey,
+        "policy": settings.policy,
+        "policy_key": settings.policy_key,
+    }
+    if settings.trust_root:
+        for name, path in files.items():
+            if path is not None:
+                raise SettingsError(
+                    f"{name}: with trust_root it comes as signed trust, and from nowhere else"
+                )
+    elif settings.order_key is None or settings.audit_vkey is None:
+        raise SettingsError("expected trust_root, or order_key and audit_vkey")
+
+
+def _keeper(settings: ExecutorSettings) -> Keeper | None:
+    if settings.trust_root is None:
+        return None
+    latest = Latest(settings.state_dir / "latest.json")
+    return Keeper(
+        settings.trust_root,
+        settings.state_dir,
+        overlay=settings.policy_overlay,
+        latest=latest,
+    )
+
+
+def _nothing() -> Bundle:
+    why = "nothing is believed yet: no signed trust has come"
+    return refusal(PolicyError(why, file="policy.json", line=0))
 
 
 def _policy(settings: ExecutorSettings, *, checking: bool) -> Bundle:

@@ -15,6 +15,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _demo_parser(commands)
     _user_parser(commands)
+    _policy_parser(commands)
     asked = parser.parse_args(argv)
     try:
         return int(asked.run(asked))
@@ -39,6 +40,21 @@ def _user_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     user = commands.add_parser("user", help=what, description=what)
     user_options.add_arguments(user)
     user.set_defaults(run=_user)
+
+
+def _policy_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    from appliance.publishing import options
+
+    what = "change what is in force: policy, people and keys, by several people's signatures"
+    policy = commands.add_parser("policy", help=what, description=what)
+    options.add_arguments(policy)
+    policy.set_defaults(run=_policy)
+
+
+def _policy(asked: argparse.Namespace) -> int:
+    from appliance.publishing import command
+
+    return command.run(asked)
 
 
 def _user(asked: argparse.Namespace) -> int:

@@ -38,7 +38,7 @@ MOVES: dict[State, frozenset[State]] = {
             State.APPROVED,
             State.REJECTED,
             State.EXPIRED,
-            State.PROPOSED,  # an operator wrote other commands
+            State.PROPOSED,  # other commands were written, or another policy came into force
             State.RECOVERED,
             State.CLOSED,
         }

@@ -73,6 +73,7 @@ def approve(
     # 3. the digest is that of what is stored    8. they did not say yes before
     # 4. the plan's ruling is `allow`            9. nobody was told of fewer people than it needs
     # 5. there is a published list of people    10. the person's own signature says so
+    #                                           11. the policy is still the one that judged it
     with db.transaction() as work:
         _log_is_open(work, now=now)  # 1
         row = _waiting(work, incident_id)  # 2
@@ -93,6 +94,7 @@ def approve(
         if who.name in [one["operator"] for one in before]:  # 8
             raise ApprovalError("you said yes already; another operator must say yes, too")
         _demand_enough_told(people, shown)  # 9
+        _same_policy(work, row)  # 11, before a signature is counted as used
         demand_signature(  # 10
             work, people, operator=who.name, digest=shown_digest, signature=signature, now=now
         )
@@ -193,6 +195,13 @@ def _same(row: dict[str, Any], shown_digest: str) -> None:
         raise ApprovalError(
             "what you were shown is not what is stored now; nothing was done, please look again"
         )
+
+
+def _same_policy(work: Work, row: dict[str, Any]) -> None:
+    """Who publishes waits for this transaction, or has committed before it: one of the two."""
+    in_force = work.one("policy_now")
+    if in_force is not None and in_force["digest"] != row["policy_digest"]:
+        raise ApprovalError("the policy changed since this was shown; it is judged anew")
 
 
 def _demand_may_say_yes(work: Work, who: Answerer, shown: Shown) -> Actor:

@@ -32,6 +32,7 @@ from hub.persist.listen import Listener
 from hub.persist.outbox import actor, offer
 from hub.persist.people import people_in_force
 from hub.quorum import witnessed
+from hub.trust import HubTrust
 from hub.validate import Gate, Judgement, judge_plan, verdict_entry
 
 LOOK_AGAIN_S = 2.0  # a notification may be lost; expiry has no notification
@@ -50,6 +51,7 @@ class Pipeline:
     mode: Mode
     answer_within: timedelta
     report_within: timedelta
+    trust: HubTrust | None = None  # with it the policy is what is published, not `gate`
 
     def run(self, stop: threading.Event) -> None:
         """Turn until told to stop; woken by the database, and every two seconds anyway."""
@@ -58,6 +60,7 @@ class Pipeline:
             "sentinel_approved",
             "sentinel_checkpoint",
             "sentinel_witness",
+            "sentinel_trust",
         )
         listener = Listener(self.db.dsn, channels=channels)
         complained = False
@@ -74,11 +77,30 @@ class Pipeline:
 
     def turn(self, now: datetime) -> None:
         """Judge, dispatch and expire all that waits at this moment."""
+        self.judge_anew(now)
         while self.validate_next(now):
             pass
         while self.dispatch_next(now):
             pass
         self.expire_late(now)
+
+    def judge_anew(self, now: datetime) -> None:
+        """Plans that were shown under another policy are taken back, whoever has said yes."""
+        with self.db.transaction() as work:
+            in_force = work.one("policy_now")
+            for row in work.all("judged_otherwise", digest=in_force["digest"]) if in_force else ():
+                incident_id = str(row["incident_id"])
+                work.run("forget_answers", incident_id=incident_id)
+                work.run("forget_judgement", incident_id=incident_id)
+                move(
+                    work,
+                    incident_id=incident_id,
+                    before=[State.AWAITING],
+                    after=State.PROPOSED,
+                    by=_HUB,
+                    now=now,
+                    note="the policy changed since this was shown; it is judged anew",
+                )
 
     # 5 validate ------------------------------------------------------------------------------
 
@@ -91,11 +113,12 @@ class Pipeline:
             incident = incident_of(row)
             plan = records.from_builtins(row["plan"], Plan)
             not_after = now + self.answer_within
+            gate = self.trust.gate(work, self.gate.second, now=now) if self.trust else self.gate
             try:
                 judgement = judge_plan(
                     incident,
                     plan,
-                    gate=self.gate,
+                    gate=gate,
                     mode=self.mode,
                     now=now,
                     not_after=not_after,

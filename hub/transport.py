@@ -25,6 +25,7 @@ from hub.errors import DatabaseError, NotaryError
 from hub.ingest import Ingest
 from hub.nodes import Nodes, WaitingOrder
 from hub.persist.ingest import Received
+from hub.trust_offers import TrustOffers
 from hub.witnesses import Witnesses
 
 PROTOCOL = 1
@@ -45,6 +46,8 @@ class Stream:
     out: asyncio.Queue[pb.FromHub | None] = field(default_factory=asyncio.Queue)
     offered: set[str] = field(default_factory=set)
     stale: dict[str, int] = field(default_factory=dict)  # how often an order's proof was
+    trust: dict[str, int] | None = None  # the versions its node believes; None: it has not said
+    trust_offered: str = ""  # digest of the published set it was sent
 
     def end(self) -> None:
         """Close after what is queued."""
@@ -55,9 +58,16 @@ class Transport:
     """The gRPC service `sentinel.v1.Hub`."""
 
     def __init__(
-        self, *, ingest: Ingest, nodes: Nodes, witnesses: Witnesses, max_in_flight: int
+        self,
+        *,
+        ingest: Ingest,
+        nodes: Nodes,
+        witnesses: Witnesses,
+        max_in_flight: int,
+        trust: TrustOffers | None = None,
     ) -> None:
         self._witnesses = witnesses
+        self._trust = trust
         self._ingest = ingest
         self._nodes = nodes
         self._max_in_flight = max_in_flight
@@ -116,6 +126,26 @@ class Transport:
         )
         stream.out.put_nowait(pb.FromHub(order=sealed))
 
+    async def offer_trust(self) -> None:
+        """Send each node that has said what it believes what it lacks, once."""
+        for stream in list(self._streams.values()):
+            await self._offer_trust(stream)
+
+    async def _offer_trust(self, stream: Stream) -> None:
+        if self._trust is None or stream.trust is None:
+            return
+        offer = await self._trust.lacking(stream.trust)
+        if offer is not None and offer.digest != stream.trust_offered:
+            stream.trust_offered = offer.digest
+            stream.out.put_nowait(offer.message)
+            _log.info("signed trust offered node=%s", stream.node)
+
+    async def _held(self, said: pb.TrustHeld, stream: Stream) -> None:
+        if self._trust is not None:
+            stream.trust = dict(said.versions)
+            await self._trust.held(stream.node, said)
+            await self._offer_trust(stream)
+
     async def close(self) -> None:
         """End every stream, and wait a moment until their nodes are marked as gone."""
         for stream in self._streams.values():
@@ -167,6 +197,8 @@ class Transport:
                         await self._stale(message.order_stale, stream)
                     case "log_seen":
                         await self._log_seen(message.log_seen, stream)
+                    case "trust_held":
+                        await self._held(message.trust_held, stream)
                     case other:
                         _log.warning("node=%s sent %s out of turn", stream.node, other)
                         break

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from appliance.demo import leak, site
+from appliance.demo import leak, site, trust
 from appliance.demo.site import Ports, Site
 from appliance.launch import (
     Bao,
@@ -47,6 +47,7 @@ class Wanted:
     console_port: int | None
     hub_port: int | None
     vault_port: int | None
+    password_only: bool = False  # no operator's key is asked for
 
 
 @dataclass(slots=True)
@@ -73,8 +74,8 @@ class Assembly:
         )
         self._start_vault(chosen)
         site.make_keys(chosen)
-        site.sign_policy(chosen)
         site.write_settings(chosen)
+        self._publish(chosen)
         self._start_hub(chosen)
         self._start_node(chosen)
         return chosen
@@ -121,6 +122,11 @@ class Assembly:
         pki.bootstrap()
         site.make_identities(chosen, pki)
         self.say("start", "Vault API (OpenBao); certificates issued for hub, console and node")
+
+    def _publish(self, chosen: Site) -> None:
+        password_only = self.wanted.password_only
+        told = trust.publish(chosen, operator=OPERATOR, password_only=password_only)
+        self.say("start", f"policy, people and keys by {len(trust.SIGNERS)} signers; {told[0]}")
 
     def _start_hub(self, chosen: Site) -> None:
         for name in ("notary", "serve", "reason", "console"):

@@ -139,6 +139,8 @@ def run(asked: argparse.Namespace) -> int:
         console_port=asked.port,
         hub_port=asked.hub_port,
         vault_port=asked.vault_port,
+        # A browser makes no WebAuthn signature on a page whose certificate it does not trust.
+        password_only=not asked.headless,
     )
     assembly = Assembly(wanted, Launcher(root / "logs"), lambda step, text: _say(clock, step, text))
     try:
