@@ -45,7 +45,7 @@ def run(settings: ServeSettings) -> int:
     with Database(settings.dsn, size=8) as db, GuardedReader() as second:
         _demand_schema(settings.dsn)
         policy.demand_one_source(settings)
-        trust = HubTrust(settings.trust_root) if settings.trust_root else None
+        db.people = trust = HubTrust(settings.trust_root) if settings.trust_root else None
         gate = _gate(db, settings, second, trust)
         desk = OrderDesk(
             key=load_key(settings.order_key),

@@ -12,6 +12,7 @@ from hub.console import errors, present, security, signing
 from hub.console.pages import audit, incident, incidents, keys, nodes, people, signin, status
 from hub.console.settings import ConsoleSettings
 from hub.persist.database import Database
+from hub.trust import HubTrust
 
 _PAGES = (signin, incidents, incident, nodes, audit, status, people, keys)
 _KEY_BYTES = 32
@@ -36,7 +37,9 @@ def create_app(settings: ConsoleSettings) -> Flask:
         PREFERRED_URL_SCHEME="https",
     )
     app.extensions["settings"] = settings
-    app.extensions["database"] = Database(settings.dsn, size=settings.database_connections)
+    database = Database(settings.dsn, size=settings.database_connections)
+    database.people = HubTrust(settings.trust_root) if settings.trust_root else None
+    app.extensions["database"] = database
     CSRFProtect(app)
     security.install(app)
     errors.install(app)

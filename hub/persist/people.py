@@ -5,7 +5,7 @@ person nor raise a role: the row's role counts only while no people are in force
 only for the console's own administration.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from appliance import records
 from appliance.people import Credential, People, WebAuthnCredential
@@ -15,7 +15,12 @@ NOBODY = "nobody may approve yet: publish people.json"
 
 
 def people_in_force(work: Work) -> People | None:
-    """The published list of people; None while there is none."""
+    """The published list of people; None while there is none, or it has expired.
+
+    With a trust root it is verified from there (`hub/trust.py`), whatever the database says.
+    """
+    if work.people is not None:
+        return work.people.people(work, now=datetime.now(UTC))
     row = work.one("people_in_force")
     return None if row is None else records.from_builtins(row["body"], People)
 
