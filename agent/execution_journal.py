@@ -81,18 +81,18 @@ class ExecutionJournal:
             if report.report_id == report_id:
                 self.append(Line(at=now, what="reported", order_id=report.order_id))
 
-    def recover(self, *, now: datetime, ended: Collection[str] = ()) -> list[Report]:
+    def recover(self, *, now: datetime, killed: Collection[str] = ()) -> list[Report]:
         """End every order that a crash left open; the reports that say so.
 
         An order that was claimed and not started ran nothing. One that was started may have run
-        or not: nobody can tell, so a person is asked, and it never runs again. `ended` are the
+        or not: nobody can tell, so a person is asked, and it never runs again. `killed` are the
         units that were still there: what ran on is told.
         """
         ended = {line.order_id for line in self._lines if line.what == "done"}
         reports = []
         for line in [one for one in self._lines if one.what == "claimed"]:
             if line.order_id not in ended:
-                left = sorted(unit for unit in ended if line.order_id in unit)
+                left = sorted(unit for unit in killed if line.order_id in unit)
                 report = self._of_the_crashed(line.order_id, now=now, left=left)
                 self.append(Line(at=now, what="done", order_id=line.order_id, report=report))
                 reports.append(report)

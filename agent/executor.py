@@ -210,7 +210,7 @@ def _serve(chosen: ExecutorSettings, trust: Trust, second: GuardedReader) -> int
     left = place.clear() if isinstance(place, units.Units) else []
     for unit in left:
         _log.warning("after a crash: %s was still there; it was ended", unit)
-    for report in book.recover(now=_now(), ended=left):
+    for report in book.recover(now=_now(), killed=left):
         _log.warning("after a crash: order %s: %s", report.order_id, report.reason)
     prctl.give_back_memory()
     executor = Executor(trust, book, place=place, rest=lambda: _rest(second))

@@ -74,7 +74,9 @@ def told(change: Change) -> str:
     if old.ruling is new.ruling:
         more, less = granted(new) - granted(old), granted(old) - granted(new)
         words = [f"risk {old.risk} -> {new.risk}"] if old.risk != new.risk else []
-        arrow = " ".join((*words, *(f"+{one}" for one in sorted(more)), *(f"-{one}" for one in sorted(less))))
+        arrow = " ".join(
+            (*words, *(f"+{one}" for one in sorted(more)), *(f"-{one}" for one in sorted(less)))
+        )
     mark = "LOOSER " if change.looser else "tighter"
     reason = change.new.reasons[0] if change.new.ruling > Ruling.ALLOW else change.old.reasons[0]
     return f"{mark} {arrow:16} {change.recorded.cmd}\n        {reason.rule}: {reason.message}"

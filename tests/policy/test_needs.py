@@ -146,7 +146,8 @@ def test_replay_lists_what_needs_fewer_people_or_is_granted_more(
     record = tmp_path / "commands.jsonl"
     facts = '"facts": {"processes": [{"pid": 42, "started_ticks": 1}]}'
     record.write_text(
-        "\n".join(f'{{"cmd": "{cmd}", {facts}}}' for cmd in ("kill -9 42", "ps | sort", "df")) + "\n"
+        "\n".join(f'{{"cmd": "{cmd}", {facts}}}' for cmd in ("kill -9 42", "ps | sort", "df"))
+        + "\n"
     )
     assert main(["replay", str(old), str(new), "--commands", str(record)]) == 1
     told = capsys.readouterr().out

@@ -12,8 +12,8 @@ from policy.errors import PolicyError
 from policy.evaluate import EchoReader, judge
 from policy.facts import EXAMPLE_FACTS
 from policy.overlay import tightened
-from policy.rules import Bundle
 from policy.replay import granted
+from policy.rules import Bundle
 from policy.source import Source, load
 from policy.verdict import Risk, Ruling, Verdict
 from tests.policy.test_corpus import lines
