@@ -141,18 +141,18 @@ class ExecutionJournal:
             self.append(line)
 
     def recover(
-        self, *, now: Moment, log_size: int = 0, left: Collection[str] = ()
+        self, *, now: Moment, log_size: int = 0, killed: Collection[str] = ()
     ) -> list[Report]:
         """End every order and every rollback that a crash left open; the reports that say so.
 
         What was claimed and not started ran nothing. What was started may have run or not: nobody
-        can tell, so a person is asked, and it never runs again. `left` names the units that were
-        still there and were ended: what ran on is told.
+        can tell, so a person is asked, and it never runs again. `killed` names the units that
+        were still there: what ran on is told.
         """
         pasts = [past for past in self.pasts.values() if past.claimed]
-        reports = [_crashed(past, left, now=now) for past in pasts if past.outcome is None]
+        reports = [_crashed(past, killed, now=now) for past in pasts if past.outcome is None]
         reports += [
-            _crashed_undo(past, left, now=now) for past in pasts if past.undoing > past.undone
+            _crashed_undo(past, killed, now=now) for past in pasts if past.undoing > past.undone
         ]
         return [
             self.end(msgspec.structs.replace(report, log_size=log_size), now=now)

@@ -509,7 +509,7 @@ def _executor(chosen: ExecutorSettings, trust: Trust, second: GuardedReader) -> 
     for unit in left:
         _log.warning("after a crash: %s was still there; it was ended", unit)
     for report in book.recover(
-        now=moment.now(), log_size=trust.seen.size if trust.seen else 0, left=left
+        now=moment.now(), log_size=trust.seen.size if trust.seen else 0, killed=left
     ):
         _log.warning("after a crash: order %s: %s", report.order_id, report.reason)
     return Executor(

@@ -42,6 +42,10 @@ _CONTROL = (
     *("/run/docker.sock", "/run/containerd", "/run/crio", "/run/podman", "/run/libvirt"),
     *("/run/lxd.socket", "/run/incus", "/run/udev/control", "/run/initctl", "/run/sentinel"),
 )
+# What ProtectSystem=strict leaves writable: settings of the kernel, other processes' memory, control
+# groups, /dev/shm. Not by ProtectKernelTunables and ProtectControlGroups: beside those systemd 252
+# leaves /run writable, and a container sees the boot id of the machine it runs on.
+_READ_ONLY = ("/proc", "/sys", "/dev", "/run")
 _CHANGES_FILES = (
     "unlink unlinkat rename renameat renameat2 truncate ftruncate mkdir mkdirat rmdir link linkat"
     " symlink symlinkat mknod mknodat chmod fchmod fchmodat utimensat setxattr removexattr"
@@ -192,7 +196,7 @@ def _calls(sandbox: Sandbox) -> list[tuple[int, str]]:
     allowed += ["@raw-io"] if "devices" in sandbox.needs else []
     allowed += ["syslog"] if "kernel" in sandbox.needs else []
     refused = ["ptrace process_vm_writev"]
-    refused += [] if sandbox.signals else [_SIGNALS]
+    refused += [] if sandbox.signals or "itself" in sandbox.needs else [_SIGNALS]
     if not sandbox.own_mounts and "remount" not in sandbox.needs:
         refused.append(_CHANGES_FILES)  # what sees the host's own mounts cannot have them read-only
     return [
@@ -209,15 +213,14 @@ def _files(sandbox: Sandbox) -> list[tuple[int, str]]:
     kernel = "kernel" in sandbox.needs
     chosen = [
         (0, "ProtectSystem=strict"),
-        (0, "ProtectKernelTunables=yes"),
-        (0, "ProtectControlGroups=yes"),
-        (0, "ReadOnlyPaths=/proc"),  # /proc/PID/mem is another process's memory
+        (0, "ReadWritePaths=-/sys/fs/selinux"),  # read-only it means: SELinux is off (libselinux)
+        (0, f"ReadOnlyPaths={' '.join(path for path in _READ_ONLY if path not in sandbox.writes)}"),
         *((0, f"ReadWritePaths={_quoted(path)}") for path in sandbox.writes),
     ]
     chosen += [] if kernel else [(244, "ProtectKernelLogs=yes")]
     chosen += [] if devices else [(245, "ProtectClock=yes")]
-    if sandbox.private:
-        chosen += [(0, "PrivateTmp=yes"), (0, "ProtectHome=yes")]
+    chosen += [(0, f"ProtectHome={'yes' if sandbox.private else 'read-only'}")]
+    chosen += [(0, "PrivateTmp=yes")] if sandbox.private else []
     if not devices:
         hidden = sandbox.private and not kernel
         chosen.append((0, "PrivateDevices=yes" if hidden else "DevicePolicy=closed"))

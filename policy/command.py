@@ -98,7 +98,7 @@ def _overlaid(
         form, reason = _by_rule(command, text, narrowed, context)
         if reason.ruling > Ruling.ALLOW:
             reasons.append(msgspec.structs.replace(reason, rule=narrowed.rule))
-        return reasons, form.risk if form else Risk.HIGH
+        return reasons, form.risk if form else Risk.LOW
     return reasons, Risk.LOW
 
 

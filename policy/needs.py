@@ -21,6 +21,7 @@ WORDS = {
     "interfaces": "asks the kernel about interfaces, sockets and packet filters",
     "network": "speaks to other hosts",
     "signals": "signals or slows down other processes",
+    "itself": "signals itself, its way to end; the kernel cannot tell that from signalling another",
     "remount": "changes how file systems are mounted, or which swap is used",
     "operands": "writes what its operands name: a folder with all below it, or one file",
     "folders": "writes in the folders in which its operands lie",
