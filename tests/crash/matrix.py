@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from tests.crash.preload import Action, Blow, Point
 
 WHOLE = os.environ.get("SENTINEL_CRASH_POINTS") == "all"
+_COMMITS = "sql! COMMIT"
 _ALREADY = 2  # complaints of one matrix that are told in full
 
 
@@ -23,13 +24,44 @@ def failures(points: Iterable[Point]) -> list[Blow]:
     """Each call refused, and each write cut short, with and without an error behind it."""
     blows = []
     for point in points:
-        for error in (errno.EIO, errno.ENOSPC):
-            blows.append(Blow(point=point, action=Action.FAIL, error=error))
-            if point.label.startswith("write"):
-                blows.append(Blow(point=point, action=Action.SHORT, error=error))
+        blows.append(Blow(point=point, action=Action.FAIL, error=errno.EIO))
         if point.label.startswith("write"):
+            blows.append(Blow(point=point, action=Action.FAIL, error=errno.ENOSPC))
+            blows.append(Blow(point=point, action=Action.SHORT, error=errno.ENOSPC))
             blows.append(Blow(point=point, action=Action.SHORT))
     return blows
+
+
+def hangups(points: Iterable[Point]) -> list[Blow]:
+    """The connection is gone: before the statement arrived, and after, when nobody knows."""
+    blows = []
+    for point in points:
+        blows.append(Blow(point=point, action=Action.FAIL, error=errno.ECONNRESET))
+        blows.append(Blow(point=point, action=Action.HANGUP))
+    return blows
+
+
+def of_statements(points: Iterable[Point]) -> list[Blow]:
+    """At the end of a transaction all that can happen; within one, a kill and a lost connection."""
+    blows = []
+    for number, point in enumerate(points):
+        if point.label.startswith(_COMMITS):
+            blows += [*kills([point]), *hangups([point])]
+        elif number % 2:
+            blows.append(Blow(point=point, after=True))
+        else:
+            blows.append(Blow(point=point, action=Action.FAIL, error=errno.ECONNRESET))
+    return blows
+
+
+def of_files(points: Iterable[Point]) -> list[Point]:
+    """Those that change files."""
+    return [point for point in points if not point.label.startswith("sql")]
+
+
+def of_sql(points: Iterable[Point]) -> list[Point]:
+    """Statements that change something in the database, and the ends of their transactions."""
+    return [point for point in points if point.label.startswith("sql!")]
 
 
 def part_of(blows: Sequence[Blow], part: int, parts: int, *, sample: int) -> list[Blow]:
