@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from tests.crash.hub_world import World, world
-from tests.crash.matrix import hangups, kills, of_sql, of_statements, part_of, strike_all
+from tests.crash.matrix import WHOLE, hangups, kills, of_sql, of_statements, part_of, strike_all
 from tests.crash.preload import Blow, Point
 
 pytestmark = pytest.mark.postgres
-PARTS = 4
+PARTS = 12 if WHOLE else 1
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_killed_or_cut_off_at_each_statement_an_incident_goes_its_way_once(
     site: World, part: int
 ) -> None:
     site.live()  # from here on statements are prepared, and counted as in the run to be struck
-    blows = part_of(of_statements(of_a_life(site)), part, PARTS, sample=4)
+    blows = part_of(of_statements(of_a_life(site)), part, PARTS, sample=3)
 
     def strike(blow: Blow) -> None:
         site.live(blow)
@@ -65,7 +65,7 @@ def test_killed_or_cut_off_at_each_statement_of_its_start_it_starts_again(site: 
         if "policy" in point.label or "no streams" in point.label
     ]
     assert points
-    for blow in part_of([*kills(points), *hangups(points)], 0, 1, sample=2):
+    for blow in part_of([*kills(points), *hangups(points)], 0, 1, sample=1):
         site.begin(blow)
         site.live()
     assert site.verify() == 0

@@ -9,14 +9,23 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.matrix import failures, hangups, kills, of_files, of_sql, part_of, strike_all
+from tests.crash.matrix import (
+    WHOLE,
+    failures,
+    hangups,
+    kills,
+    of_files,
+    of_sql,
+    part_of,
+    strike_all,
+)
 from tests.crash.notary_world import World, world
 from tests.crash.power import Image
 from tests.crash.preload import Blow, Point
 from tests.crash.rows import Rows
 
 pytestmark = pytest.mark.postgres
-PARTS = 3
+PARTS = 6 if WHOLE else 1
 
 
 @pytest.fixture
@@ -58,15 +67,19 @@ def test_let_down_by_its_disk_at_each_write_the_log_loses_and_doubles_nothing(
     strike_all(blows, lambda blow: strike_run(site, blow))
 
 
+@pytest.mark.parametrize("part", range(PARTS))
 def test_killed_or_cut_off_at_each_statement_the_log_loses_and_doubles_nothing(
-    site: World,
+    site: World, part: int
 ) -> None:
     points = of_sql(of_a_run(site))
-    blows = part_of([*kills(points), *hangups(points)], 0, 1, sample=2)
+    blows = part_of([*kills(points), *hangups(points)], part, PARTS, sample=2)
     strike_all(blows, lambda blow: strike_run(site, blow))
 
 
-def test_killed_at_each_write_of_a_recovery_the_log_is_recovered_once(site: World) -> None:
+@pytest.mark.parametrize("part", range(PARTS))
+def test_killed_at_each_write_of_a_recovery_the_log_is_recovered_once(
+    site: World, part: int
+) -> None:
     points = of_files(of_a_run(site))
     site.renew()
     torn = [point for point in points if point.label.startswith("fdatasync seg/")][-1]
@@ -90,4 +103,4 @@ def test_killed_at_each_write_of_a_recovery_the_log_is_recovered_once(site: Worl
     begin(None)
     recovery = of_files(site.notary.watched.points(mark))
     assert any("torn/" in point.label for point in recovery)
-    strike_all(part_of(kills(recovery), 0, 1, sample=2), strike)
+    strike_all(part_of(kills(recovery), part, PARTS, sample=2), strike)
