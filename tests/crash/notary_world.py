@@ -80,11 +80,11 @@ class World:
         self.notary.start()
         wait_for(lambda: not self.notary.runs or not outbox(self.db), within_s=20)
 
-    def aftermath(self) -> None:
+    def aftermath(self, blow: Blow) -> None:
         """In each world that the crash can leave: restart, and look whether all holds."""
         self.notary.stop()
         rows = Rows.of(self.db.dsn)
-        for loss, image in list(self._losses()):
+        for loss, image in list(self._losses(blow)):
             self.go_to(image, rows)
             try:
                 self._go_on()
@@ -94,9 +94,9 @@ class World:
             finally:
                 self.notary.stop()
 
-    def _losses(self) -> Iterator[tuple[Loss, Image]]:
+    def _losses(self, blow: Blow) -> Iterator[tuple[Loss, Image]]:
         seen: list[Image] = []
-        for loss in Loss:
+        for loss in blow.losses:
             image = after_the_cut(self.notary.log, self.notary.watched.shadow, loss)
             if image not in seen:
                 seen.append(image)

@@ -55,6 +55,13 @@ class Blow:
     error: int = 0
     loss: Loss = Loss.NOTHING  # after a kill, where a world takes one way to lose at a time
 
+    @property
+    def losses(self) -> tuple[Loss, ...]:
+        """What may be lost there. A disk that fails is enough: the power stays."""
+        if self.action is not Action.KILL:
+            return (Loss.NOTHING,)
+        return (Loss.NOTHING, Loss.ALL) if self.after else tuple(Loss)
+
     def __str__(self) -> str:
         what = self.action.name.lower() + (f" {errno.errorcode[self.error]}" if self.error else "")
         lost = "" if self.loss is Loss.NOTHING else f", losing {self.loss.value}"

@@ -53,7 +53,7 @@ def strike_order(node: World, blow: Blow) -> None:
     node.watched.arm(blow)
     node.live(story)
     assert node.watched.struck, "the call was never made"
-    node.aftermath(story)
+    node.aftermath(story, blow)
 
 
 def strike_start(node: World, blow: Blow) -> None:
@@ -63,7 +63,7 @@ def strike_start(node: World, blow: Blow) -> None:
     story = node.story()
     if answers:
         node.live(story)
-    node.aftermath(story)
+    node.aftermath(story, blow)
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -114,7 +114,7 @@ def test_killed_or_let_down_at_each_call_of_its_recovery_it_still_tells_the_orde
         crashed.put(node.watched.root)
         node.start(blow)
         assert node.watched.struck, "the call was never made"
-        node.aftermath(story)
+        node.aftermath(story, blow)
         assert node.counts() == ran, "it ran again"
 
     strike_all(part_of([*kills(points), *failures(points)], part, PARTS, sample=2), strike)
