@@ -40,6 +40,7 @@ def take(db: Database, settings: ServeSettings) -> Bundle:
     the earlier policy in force and nothing was judged with the new one.
     """
     with db.transaction() as work:
+        work.run("hold_policy")  # a first start has no row to lock, and two hubs may begin at once
         row = work.one("policy_in_force")
         before = InForce(**row) if row else None
         loaded = load(source_of(settings), before)

@@ -309,6 +309,10 @@ WHERE incident.incident_id = %(incident_id)s;
 SELECT (SELECT count(*) FROM audit_entry WHERE incident = %(incident)s)
      + (SELECT count(*) FROM audit_outbox WHERE incident = %(incident)s) + 1 AS entries;
 
+-- hold_policy --
+-- Nobody else takes a policy until the transaction ends
+LOCK TABLE policy_in_force IN SHARE ROW EXCLUSIVE MODE;
+
 -- policy_in_force --
 -- The policy that the hub judged with last
 SELECT digest, sequence FROM policy_in_force FOR UPDATE;

@@ -8,7 +8,8 @@
  * occurrence, in a page of memory that they share, and what happens there, before or after it:
  *
  *     KILL    SIGKILL of the whole process: what was written survives, as the kernel has it
- *     FAIL    the call is not made and returns an error (EIO, ENOSPC, ECONNRESET)
+ *     FAIL    the call is not made and returns an error (EIO, ENOSPC, ECONNRESET); a connection is
+ *             gone then
  *     SHORT   a write takes half of its bytes; the next one fails with the error, if one is given
  *     HANGUP  the call is made, then the connection is gone: whether it arrived, nobody knows
  *
@@ -55,6 +56,7 @@ static struct control *control;
 static char root[PATH_MAX], shadow[PATH_MAX - 64];
 static int trace = -1, failing_fd = -1;
 static pid_t own;
+static __thread int talking = -1; /* the connection, while a statement is sent */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 #define REAL(name) ((__typeof__(&name))real(#name))
@@ -168,6 +170,8 @@ static void end(void)
         if (todo == KILL && !control->after)                                                      \
             end();                                                                                \
         if (todo == FAIL) {                                                                       \
+            if (talking >= 0)                                                                     \
+                shutdown(talking, SHUT_RDWR);                                                     \
             pthread_mutex_unlock(&lock);                                                          \
             errno = (int)control->error;                                                          \
             return -1;                                                                            \
@@ -341,12 +345,20 @@ int mkdir(const char *name, mode_t mode)
     AROUND(label, keep_parent(path), REAL(mkdir)(name, mode), made_folder(path));
 }
 
+static ssize_t send_it(int fd, const void *data, size_t size, int flags, const char *label)
+{
+    talking = fd;
+    AROUND(label, (void)0, REAL(send)(fd, data, size, flags),
+           if (todo == HANGUP) shutdown(fd, SHUT_RDWR));
+}
+
 ssize_t send(int fd, const void *data, size_t size, int flags)
 {
     char label[LABEL];
     if (!here() || !is_postgres(fd))
         return REAL(send)(fd, data, size, flags);
     label_statement(fd, data, size, label);
-    AROUND(label, (void)0, REAL(send)(fd, data, size, flags),
-           if (todo == HANGUP) shutdown(fd, SHUT_RDWR));
+    ssize_t sent = send_it(fd, data, size, flags, label);
+    talking = -1;
+    return sent;
 }

@@ -99,21 +99,21 @@ class World:
         if self.executor.process is not None:
             self.executor.kill()
 
-    def losses(self) -> Iterator[tuple[Loss, Image]]:
+    def losses(self, blow: Blow) -> Iterator[tuple[Loss, Image]]:
         """What a restart may find after this death; ways that differ in nothing are left out."""
         seen: list[Image] = []
-        for loss in Loss:
+        for loss in blow.losses:
             image = after_the_cut(self.watched.root, self.watched.shadow, loss)
             if image not in seen:
                 seen.append(image)
                 yield loss, image
 
-    def aftermath(self, story: Story) -> None:
+    def aftermath(self, story: Story, blow: Blow) -> None:
         """In each world that the crash can leave: restart, go on, and look whether all holds."""
         self.stop()
         counts = self.counts()
         ran = tuple(now - then for now, then in zip(counts, story.before, strict=True))
-        for loss, image in list(self.losses()):
+        for loss, image in list(self.losses(blow)):
             image.put(self.watched.root)
             mine = Story(
                 order=story.order,

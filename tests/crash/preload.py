@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.crash.power import Loss
+
 SOURCE = Path(__file__).with_name("crashpoint.c")
 _CONTROL = struct.Struct("7I240s")  # as in crashpoint.c
 _ARMED = struct.Struct("I")
@@ -51,10 +53,19 @@ class Blow:
     action: Action = Action.KILL
     after: bool = False
     error: int = 0
+    loss: Loss = Loss.NOTHING  # after a kill, where a world takes one way to lose at a time
+
+    @property
+    def losses(self) -> tuple[Loss, ...]:
+        """What may be lost there. A disk that fails is enough: the power stays."""
+        if self.action is not Action.KILL:
+            return (Loss.NOTHING,)
+        return (Loss.NOTHING, Loss.ALL) if self.after else tuple(Loss)
 
     def __str__(self) -> str:
         what = self.action.name.lower() + (f" {errno.errorcode[self.error]}" if self.error else "")
-        return f"{what} {'after' if self.after else 'before'} {self.point}"
+        lost = "" if self.loss is Loss.NOTHING else f", losing {self.loss.value}"
+        return f"{what} {'after' if self.after else 'before'} {self.point}{lost}"
 
 
 def build(folder: Path) -> Path:

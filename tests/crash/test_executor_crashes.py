@@ -12,11 +12,11 @@ import pytest
 
 from appliance.records import Outcome
 from tests.crash.executor_world import World, demand, world
-from tests.crash.matrix import failures, kills, part_of, strike_all
+from tests.crash.matrix import WHOLE, failures, kills, part_of, strike_all
 from tests.crash.power import Image
 from tests.crash.preload import Blow, Point
 
-PARTS = 3
+PARTS = 6 if WHOLE else 1
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def strike_order(node: World, blow: Blow) -> None:
     node.watched.arm(blow)
     node.live(story)
     assert node.watched.struck, "the call was never made"
-    node.aftermath(story)
+    node.aftermath(story, blow)
 
 
 def strike_start(node: World, blow: Blow) -> None:
@@ -63,14 +63,14 @@ def strike_start(node: World, blow: Blow) -> None:
     story = node.story()
     if answers:
         node.live(story)
-    node.aftermath(story)
+    node.aftermath(story, blow)
 
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_killed_or_cut_from_power_at_each_call_an_order_runs_at_most_once_and_is_told(
     node: World, part: int
 ) -> None:
-    blows = part_of(kills(of_the_order(node)), part, PARTS, sample=6)
+    blows = part_of(kills(of_the_order(node)), part, PARTS, sample=4)
     strike_all(blows, lambda blow: strike_order(node, blow))
 
 
@@ -78,22 +78,26 @@ def test_killed_or_cut_from_power_at_each_call_an_order_runs_at_most_once_and_is
 def test_let_down_by_its_disk_at_each_call_an_order_runs_at_most_once_and_is_told(
     node: World, part: int
 ) -> None:
-    blows = part_of(failures(of_the_order(node)), part, PARTS, sample=4)
+    blows = part_of(failures(of_the_order(node)), part, PARTS, sample=3)
     strike_all(blows, lambda blow: strike_order(node, blow))
 
 
-def test_killed_or_let_down_at_each_call_of_its_first_start_it_starts_again(node: World) -> None:
+@pytest.mark.parametrize("part", range(PARTS))
+def test_killed_or_let_down_at_each_call_of_its_first_start_it_starts_again(
+    node: World, part: int
+) -> None:
     points = of_the_start(node)
 
     def strike(blow: Blow) -> None:
         node.renew()
         strike_start(node, blow)
 
-    strike_all(part_of([*kills(points), *failures(points)], 0, 1, sample=2), strike)
+    strike_all(part_of([*kills(points), *failures(points)], part, PARTS, sample=2), strike)
 
 
+@pytest.mark.parametrize("part", range(PARTS))
 def test_killed_or_let_down_at_each_call_of_its_recovery_it_still_tells_the_order_as_unknown(
-    node: World,
+    node: World, part: int
 ) -> None:
     order = of_the_order(node)
     node.start()
@@ -110,10 +114,10 @@ def test_killed_or_let_down_at_each_call_of_its_recovery_it_still_tells_the_orde
         crashed.put(node.watched.root)
         node.start(blow)
         assert node.watched.struck, "the call was never made"
-        node.aftermath(story)
+        node.aftermath(story, blow)
         assert node.counts() == ran, "it ran again"
 
-    strike_all(part_of([*kills(points), *failures(points)], 0, 1, sample=2), strike)
+    strike_all(part_of([*kills(points), *failures(points)], part, PARTS, sample=2), strike)
     crashed.put(node.watched.root)
     node.start()
     node.live(story)

@@ -9,7 +9,8 @@ from typing import Self
 # Signals that wait are taken in the order of their numbers, so a mark comes after what was sent
 # before it: SIGTERM is 15, SIGRTMIN at least 32.
 _CODE = """
-import os, signal
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(15, sys.argv[1].encode())
 both = {signal.SIGTERM, signal.SIGRTMIN}
 signal.pthread_sigmask(signal.SIG_BLOCK, both)
 os.write(1, b"!")
@@ -21,8 +22,9 @@ while True:
 class Victim:
     """Survives SIGTERM and counts it: an order's `kill -TERM` is one effect."""
 
-    def __init__(self) -> None:
-        self._process = subprocess.Popen([sys.executable, "-c", _CODE], stdout=subprocess.PIPE)
+    def __init__(self, name: str = "victim") -> None:
+        words = [sys.executable, "-c", _CODE, name]
+        self._process = subprocess.Popen(words, stdout=subprocess.PIPE)
         self._seen = 0
         self._until_the_mark()
 
