@@ -72,6 +72,7 @@ class Strip:
     parts: list[Row]
     log: LogState
     counts: dict[str, int] = field(default_factory=dict)
+    forks: list[Row] = field(default_factory=list)  # nodes that do not follow our log
 
     @property
     def needs(self) -> int:
@@ -149,9 +150,28 @@ def strip(db: Database, *, now: datetime) -> Strip:
     with db.transaction() as work:
         parts = work.all("view_heartbeats")
         log, counts = log_state(work, now=now), _counts(work)
+        forks = work.all("view_forks")
     for part in parts:
         part["alive"] = now - part["at"] <= SILENT
-    return Strip(parts=parts, log=log, counts=counts)
+    return Strip(parts=parts, log=log, counts=counts, forks=forks)
+
+
+def witnesses(db: Database) -> list[Row]:
+    """Where each node stands in the audit log, the one furthest behind first."""
+    with db.transaction() as work:
+        return work.all("view_witnesses")
+
+
+def forks(db: Database) -> list[Row]:
+    """Nodes that do not follow our log."""
+    with db.transaction() as work:
+        return work.all("view_forks")
+
+
+def fork_notes(db: Database, node: str) -> Row | None:
+    """The newest evidence a node gave that the log forked."""
+    with db.transaction() as work:
+        return work.one("view_fork_notes", node=node)
 
 
 def outbox(db: Database) -> Row:

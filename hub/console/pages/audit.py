@@ -33,5 +33,6 @@ def show() -> ResponseReturnValue:
         wanted=wanted,
         types=sorted(TYPES),
         checkpoint=checkpoint,
+        witnesses=views.witnesses(database()),
         still=bool(wanted.text),  # searching a long log again every few seconds is for nobody
     )
