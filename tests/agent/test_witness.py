@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from agent.errors import JournalError, LogForkedError, LogStaleError
-from agent.forks import MOST_FOREIGN, MOST_KEPT, ForkFile, Seen
+from agent.forks import MOST_FOREIGN, ForkFile, Seen
 from agent.keys import load_or_make
 from agent.log_proof import NO_PROOF, LogProof
 from agent.witness import Witness
@@ -259,15 +259,18 @@ def test_a_log_without_entries_is_not_where_one_begins(witness: Witness) -> None
     assert witness.seen is None
 
 
-def test_the_evidence_of_many_forks_has_a_bound_and_the_first_one_stays(witness: Witness) -> None:
+def test_after_a_fork_nothing_is_accepted_and_the_first_evidence_stays(witness: Witness) -> None:
     log = tree(20)
     accept(witness, log)
-    for number in range(MOST_KEPT + 5):
+    first = tree(5).grown(9, 20)
+    for other in (first, tree(7).grown(9, 30), log.grown(0, 5)):
         with pytest.raises(LogForkedError):
-            witness.accept(tree(5).grown(9, 20 + number).note(), LogProof(log_from=20), vkey=VKEY)
+            witness.accept(other.note(), other.proof(20, other.size), vkey=VKEY)
     assert witness.fork is not None
-    assert witness.fork.refused == tree(5).grown(9, 20).note()
-    assert len(list((witness.file.parent / "forks").iterdir())) == MOST_KEPT
+    assert witness.fork.refused == first.note()
+    assert stands_at(witness) == (20, log.root)
+    assert ForkFile(witness.file.parent).clear(now=datetime.now(UTC)) is not None
+    accept(witness, log.grown(0, 5))
 
 
 def test_a_pinned_first_checkpoint_leaves_nothing_to_trust_on_first_use(tmp_path: Path) -> None:
@@ -278,6 +281,7 @@ def test_a_pinned_first_checkpoint_leaves_nothing_to_trust_on_first_use(tmp_path
     with pytest.raises(LogForkedError):
         witness.accept(tree(20, history=3).note(), LogProof(log_from=12), vkey=VKEY)
     assert stands_at(witness) == (12, log.cut(12).root)
+    assert ForkFile(tmp_path).clear(now=datetime.now(UTC)) is not None
     accept(witness, log)
     assert stands_at(witness) == (30, log.root)
 
@@ -295,9 +299,9 @@ def test_what_an_older_version_remembered_is_still_believed(tmp_path: Path) -> N
     (tmp_path / "checkpoint.json").write_text(text)
     witness = witness_in(tmp_path)
     assert witness.seen == Seen(size=20, root=log.cut(20).root)
+    accept(witness, log.cut(25))
     with pytest.raises(LogForkedError):
-        witness.accept(tree(20, history=3).note(), NO_PROOF, vkey=VKEY)
-    accept(witness, log)
+        witness.accept(tree(25, history=3).note(), NO_PROOF, vkey=VKEY)
 
 
 @pytest.mark.parametrize(

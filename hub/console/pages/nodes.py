@@ -37,7 +37,8 @@ def fork(name: str) -> ResponseReturnValue:
 @needs("admin")
 def accept_key(name: str) -> ResponseReturnValue:
     """Believe a node's new key as a witness; it is the one the administrator was shown."""
-    if witness.accept_key(database(), node=name, vkey=forms.field("vkey", most=1000), by=by(), now=now()):
+    vkey = forms.field("vkey", most=1000)
+    if witness.accept_key(database(), node=name, vkey=vkey, by=by(), now=now()):
         flash("The node's new witness key is accepted.")
     else:
         flash("The node shows another key by now; nothing was changed.")
