@@ -162,7 +162,7 @@ def test_what_nodes_say_makes_no_entries_that_would_make_them_say_more(
     assert len(hub.entries("witness.key")) == 1
 
 
-def test_one_checkpoint_makes_the_round_of_all_nodes(
+def test_one_checkpoint_makes_the_round_of_all_nodes(  # noqa: PLR0917 - fixtures
     hub: Hub, notary: InProcessNotary, node: Node, tmp_path: Path, database: Database,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -184,7 +184,7 @@ def test_one_checkpoint_makes_the_round_of_all_nodes(
 
 
 @pytest.mark.parametrize("cheat", ["garbage", "of another size", "another node's key", "no key"])
-def test_a_cosignature_that_does_not_verify_counts_for_nothing(
+def test_a_cosignature_that_does_not_verify_counts_for_nothing(  # noqa: PLR0917 - fixtures
     hub: Hub, notary: InProcessNotary, node: Node, database: Database, tmp_path: Path, cheat: str
 ) -> None:
     hub.hears(node)
