@@ -45,9 +45,9 @@ def shown(folder: Path, node: str) -> Iterator[str]:
 
 
 def _make(path: Path) -> None:
-    pem = Ed25519PrivateKey.generate().private_bytes(
-        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
-    )
+    # From the kernel, not `generate()`: OpenSSL's own generator costs the executor half a megabyte.
+    key = Ed25519PrivateKey.from_private_bytes(os.urandom(32))
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     temporary = path.with_suffix(".new")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
