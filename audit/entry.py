@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
+import orjson
 
 from appliance import canonical
 from appliance.errors import CanonicalError
@@ -133,8 +134,6 @@ def encode_and_read(entry: Entry) -> tuple[bytes, Entry]:
     Reading back is the check, and a second encoder has to agree on the bytes: what the writer lets
     through, every reader accepts.
     """
-    import orjson  # noqa: PLC0415 - 0.2 MB that the executor, which only reads, does not pay
-
     try:
         line = _ENCODER.encode(entry)
         read = decode(line)
