@@ -168,6 +168,15 @@ def forks(db: Database) -> list[Row]:
         return work.all("view_forks")
 
 
+def cosigned_note(db: Database) -> str | None:
+    """The newest cosigned checkpoint with its cosignatures, or the newest one without."""
+    with db.transaction() as work:
+        row = work.one("view_cosigned")
+    if row is None:
+        return None
+    return str(row["note"]) + "".join(f"{line}\n" for line in row["cosignatures"])
+
+
 def fork_notes(db: Database, node: str) -> Row | None:
     """The newest evidence a node gave that the log forked."""
     with db.transaction() as work:

@@ -129,6 +129,28 @@ def test_a_new_witness_key_counts_only_when_an_administrator_accepts_the_one_sho
     assert "cosigns with another key" not in admin.get("/nodes").text
 
 
+def test_anybody_signed_in_takes_a_cosigned_checkpoint_along(
+    signed_in: SignIn, database: Database
+) -> None:
+    browser = signed_in("viewer-1")
+    assert browser.get("/audit/checkpoint").status_code == 404
+    signed(database, 100)
+    signed(database, 120)
+    assert browser.get("/audit/checkpoint").text == "n"
+    with database.transaction() as work:
+        work.run(
+            "witness_cosigned",
+            node="node-1",
+            size=100,
+            root="cd" * 32,
+            vkey=VKEY,
+            cosignature="line",
+            now=seed.now(),
+        )
+    assert browser.get("/audit/checkpoint").text == "nline\n"
+    assert "/audit/checkpoint" in browser.get("/audit").text
+
+
 def pinned(database: Database) -> str:
     with database.transaction() as work:
         row = work.one("witness_state", node="node-1")
