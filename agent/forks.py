@@ -1,8 +1,8 @@
 """What a node keeps when the log forks, and how a person ends it.
 
-`fork.json` is there from the first fork until a person clears it; while it is there, no order runs.
-Its two notes, and those of what was refused later, are kept in `forks/`, so that whoever is asked
-can show that one key signed both. The command is in `agent/clear_fork.py`.
+`fork.json` is there from the first fork until a person clears it; while it is there no order runs
+and no checkpoint is accepted. Its two notes go to `forks/` when it is cleared, so that one can show
+that one key signed both. The command is in `agent/clear_fork.py`.
 """
 
 import fcntl
@@ -17,8 +17,7 @@ from agent.durable import remember, remembered, sync_folder
 from agent.errors import JournalError
 from appliance.records import Count, Digest, Record
 
-MOST_KEPT = 16  # files in forks/; the first ones matter, a hub can make as many as it likes
-MOST_FOREIGN = 4  # of notes that another key signed: anybody can make those
+MOST_FOREIGN = 4  # notes that another key signed: anybody can make as many as they like
 
 
 class Seen(Record, frozen=True, kw_only=True):
@@ -56,20 +55,16 @@ class ForkFile:
         return remembered(self._file, Fork, "the fork that was found")
 
     def begin(self, fork: Fork) -> None:
-        """From here on no order runs, whatever ends in between."""
-        if self.read() is None:
-            remember(self._file, fork)
-        else:
-            self.keep(fork)
+        """From here on no order runs, over restarts, until a person clears it."""
+        remember(self._file, fork)
 
-    def keep(self, fork: Fork, *, foreign: bool = False) -> None:
-        """Keep what was refused as evidence, once, as long as there is room."""
-        kind, most = ("foreign", MOST_FOREIGN) if foreign else ("refused", MOST_KEPT)
+    def keep_foreign(self, fork: Fork) -> None:
+        """Keep what another key signed, once, as long as there is room; it stops nothing."""
         digest = hashlib.sha256(fork.refused.encode("utf-8", "replace")).hexdigest()
-        path = self._kept / f"{kind}-{digest[:16]}.json"
+        path = self._kept / f"foreign-{digest[:16]}.json"
         try:
             self._kept.mkdir(mode=0o700, exist_ok=True)
-            if not path.exists() and len(list(self._kept.glob(f"{kind}-*.json"))) < most:
+            if not path.exists() and len(list(self._kept.glob("foreign-*"))) < MOST_FOREIGN:
                 remember(path, fork)
         except OSError as error:
             raise JournalError(f"{self._kept}: cannot write: {error.strerror}") from error

@@ -4,6 +4,7 @@ A key file is the node's alone. Lost, a new one is made, and whoever pinned the 
 to be told; copied, somebody else can speak as this node.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def shown(folder: Path, node: str) -> Iterator[str]:
 
 
 def _make(path: Path) -> None:
-    pem = Ed25519PrivateKey.generate().private_bytes(
-        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
-    )
+    # From the kernel, not `generate()`: OpenSSL's own generator costs the executor half a megabyte.
+    key = Ed25519PrivateKey.from_private_bytes(os.urandom(32))
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     write_durably(path, pem)  # a crash before leaves no key, and the next start makes one

@@ -274,8 +274,7 @@ def _proven(logged: Logged, trust: Trust) -> Proven:
 
 def _demand_one_history(proven: Proven, trust: Trust) -> None:
     if fork := trust.log.fork:
-        why = f"the log forked: {fork.reason}; a person has to look, and `clear-fork`"
-        raise OrderRefusedError("7 audit log", why)
+        raise OrderRefusedError("7 audit log", f"the log forked: {fork.reason}")
     if not trust.log.knows(proven.checkpoint):
         why = "no proof leads from what was seen to its checkpoint"
         raise OrderRefusedError("7 audit log", why)

@@ -55,14 +55,19 @@ class Witness:
         """Take in a signed checkpoint; when this returns it is remembered, or was known before.
 
         Raises `AuditRefusedError` (none of this log's), `LogStaleError` (the proof is of another
-        size than ours; ask again) or `LogForkedError` (two histories, or nobody shows that not).
+        size than ours; ask again) or `LogForkedError` (two histories, or nobody shows that not;
+        from then on nothing is accepted until a person has looked).
         """
-        # 1. the log's key signed it                 4. whoever made the proof knew where we stand
-        # 2. where nothing was accepted: the pinned  5. newer: all that was accepted is in it
-        #    one, or else the first that comes       6. older: it is in what was accepted, and
-        # 3. of the same size: it is the same           nothing is taken back
+        # 1. the log's key signed it, and no fork    4. whoever made the proof knew where we stand
+        #    waits for a person                      5. newer: all that was accepted is in it
+        # 2. where nothing was accepted: the pinned  6. older: it is in what was accepted, and
+        #    one, or else the first that comes          nothing is taken back
+        # 3. of the same size: it is the same
         with one_at_a_time(self.file.parent):
             checkpoint = self._opened(note, vkey)  # 1
+            if fork := self.fork:
+                why = f"the log forked: {fork.reason}; a person has to look, and `clear-fork`"
+                raise LogForkedError(why, notes=fork.notes)
             seen = self._begun(vkey)
             if seen is None:  # 2
                 self._advance(checkpoint, note)
@@ -121,7 +126,7 @@ class Witness:
             seen = self.seen
             accepted = seen.note if seen else ""
             fork = Fork(at=datetime.now(UTC), reason=str(error), accepted=accepted, refused=note)
-            self._forks.keep(fork, foreign=True)  # it proves nothing, and so it stops nothing
+            self._forks.keep_foreign(fork)  # it proves nothing, and so it stops nothing
             raise
         if checkpoint.size == 0:
             raise CheckpointError("a log without entries says nothing")
@@ -163,7 +168,6 @@ class Witness:
         except ProofError as error:
             reason = self._why(checkpoint, seen, error)
             fork = Fork(at=datetime.now(UTC), reason=reason, accepted=seen.note, refused=note)
-            # From here on no order runs, over restarts, until a person has looked.
             self._forks.begin(fork)
             raise LogForkedError(reason, notes=fork.notes) from error
 

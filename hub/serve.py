@@ -161,7 +161,7 @@ async def _orders(dsn: str, transport: Transport) -> None:
         await asyncio.to_thread(listener.wait, 1.0)
         try:
             await transport.offer_orders()
-        except (DatabaseError, NotaryError) as error:
+        except DatabaseError as error:
             _log.warning("orders wait: %s", error)
 
 

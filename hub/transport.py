@@ -108,7 +108,6 @@ class Transport:
             if stream is not None and order.order_id not in stream.offered:
                 stream.offered.add(order.order_id)
                 await self._offer(order, stream)
-                _log.info("order offered node=%s order=%s", order.node, order.order_id)
 
     async def offer_log(self, *nodes: str) -> None:
         """Offer connected nodes the newest checkpoint, each with the proof from where it stands."""
@@ -117,7 +116,12 @@ class Transport:
                 stream.out.put_nowait(pb.FromHub(log_advance=advance))
 
     async def _offer(self, order: WaitingOrder, stream: Stream) -> None:
-        log_from, path = await self._witnesses.proof(order.node, order.log_size)
+        try:
+            log_from, path = await self._witnesses.proof(order.node, order.log_size)
+        except (DatabaseError, NotaryError) as error:  # without a proof the node must see a fork
+            stream.offered.discard(order.order_id)
+            _log.warning("order %s waits for its proof: %s", order.order_id, error)
+            return
         sealed = pb.SealedOrder(
             order_id=order.order_id,
             envelope=order.envelope,
@@ -125,6 +129,7 @@ class Transport:
             consistency=path,
         )
         stream.out.put_nowait(pb.FromHub(order=sealed))
+        _log.info("order offered node=%s order=%s", order.node, order.order_id)
 
     async def offer_trust(self) -> None:
         """Send each node that has said what it believes what it lacks, once."""
@@ -232,7 +237,7 @@ class Transport:
             _log.error("node=%s finds every proof of order %s stale", stream.node, order_id)
             return
         stream.offered.discard(order_id)
-        with contextlib.suppress(DatabaseError, NotaryError):  # the next turn offers it
+        with contextlib.suppress(DatabaseError):  # the next turn offers it
             await self.offer_orders()
 
     async def _log_seen(self, message: pb.LogSeen, stream: Stream) -> None:

@@ -84,6 +84,7 @@ class Strip:
     parts: list[Row]
     log: LogState
     counts: dict[str, int] = field(default_factory=dict)
+    forks: list[Row] = field(default_factory=list)  # nodes that do not follow our log
 
     @property
     def needs(self) -> int:
@@ -186,9 +187,37 @@ def strip(db: Database, *, now: datetime) -> Strip:
     with db.transaction() as work:
         parts = work.all("view_heartbeats")
         log, counts = log_state(work, now=now), _counts(work)
+        forks = work.all("view_forks")
     for part in parts:
         part["alive"] = now - part["at"] <= SILENT
-    return Strip(parts=parts, log=log, counts=counts)
+    return Strip(parts=parts, log=log, counts=counts, forks=forks)
+
+
+def witnesses(db: Database) -> list[Row]:
+    """Where each node stands in the audit log, the one furthest behind first."""
+    with db.transaction() as work:
+        return work.all("view_witnesses")
+
+
+def forks(db: Database) -> list[Row]:
+    """Nodes that do not follow our log."""
+    with db.transaction() as work:
+        return work.all("view_forks")
+
+
+def cosigned_note(db: Database) -> str | None:
+    """The newest cosigned checkpoint with its cosignatures, or the newest one without."""
+    with db.transaction() as work:
+        row = work.one("view_cosigned")
+    if row is None:
+        return None
+    return str(row["note"]) + "".join(f"{line}\n" for line in row["cosignatures"])
+
+
+def fork_notes(db: Database, node: str) -> Row | None:
+    """The newest evidence a node gave that the log forked."""
+    with db.transaction() as work:
+        return work.one("view_fork_notes", node=node)
 
 
 def outbox(db: Database) -> Row:

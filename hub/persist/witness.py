@@ -6,8 +6,8 @@ Everything here was verified by `hub/witnesses.py`, which also says what it mean
 from dataclasses import dataclass
 from datetime import datetime
 
-from hub.persist.database import Work
-from hub.persist.outbox import actor, offer
+from hub.persist.database import Database, Work
+from hub.persist.outbox import Actor, actor, offer
 
 KEPT_COSIGNATURES = 256  # of one node; an order looks back at most a few minutes
 MAX_NOTE_CHARS = 16_000  # of a note in an entry of the log
@@ -30,13 +30,25 @@ def newest_checkpoint(work: Work) -> Newest | None:
     return Newest(size=row["size"], root=bytes.fromhex(row["root"]), note=row["note"])
 
 
-def pin_key(work: Work, *, node: str, vkey: str, before: str, now: datetime) -> None:
+def accept_key(db: Database, *, node: str, vkey: str, by: Actor, now: datetime) -> bool:
+    """An administrator says that the other key a node shows is its own; False: it shows a third."""
+    with db.transaction() as work:
+        row = work.one("witness_state", node=node)
+        if row is None or not vkey or row["witness_other"] != vkey:
+            return False
+        pin_key(work, node=node, vkey=vkey, before=row["witness_vkey"], now=now, by=by)
+    return True
+
+
+def pin_key(
+    work: Work, *, node: str, vkey: str, before: str, now: datetime, by: Actor | None = None
+) -> None:
     """This is the node's key as a witness from now on, and that is on record."""
     work.run("witness_pin", node=node, vkey=vkey)
     offer(
         work,
         type="witness.key",
-        actor=actor("node", node, node=node),
+        actor=by or actor("node", node, node=node),
         at=now,
         body={"node": node, "vkey": vkey, "before": before or None},
     )

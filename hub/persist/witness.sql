@@ -75,6 +75,21 @@ FROM log_fork WHERE ended_at IS NULL ORDER BY found_at, node;
 SELECT node, found_at, reason, notes FROM log_fork
 WHERE node = %(node)s AND notes <> '' ORDER BY fork_id DESC LIMIT 1;
 
+-- view_cosigned --
+-- The newest checkpoint with whoever cosigned it
+SELECT checkpoint.size, checkpoint.note, coalesce(
+    (SELECT array_agg(cosignature ORDER BY node) FROM (
+        SELECT cosignature, node FROM audit_witness witness
+        WHERE witness.size = checkpoint.size AND witness.root = checkpoint.root
+        ORDER BY node LIMIT 99
+    ) AS lines), '{}') AS cosignatures
+FROM audit_checkpoint checkpoint
+ORDER BY EXISTS (
+    SELECT FROM audit_witness witness
+    WHERE witness.size = checkpoint.size AND witness.root = checkpoint.root
+) DESC, checkpoint.size DESC
+LIMIT 1;
+
 -- view_witnesses --
 -- Where each node stands, the one furthest behind first
 SELECT node.name, node.connected, node.seen_size, node.seen_root, node.seen_at,

@@ -186,3 +186,29 @@ def test_the_agent_learns_whether_its_node_is_live(
 
 def test_the_largest_envelope_fits_into_a_frame_as_base64() -> None:
     assert MAX_FRAME_BYTES == 2 * MAX_ENVELOPE_BYTES
+
+
+def test_an_order_with_a_stale_proof_is_neither_taken_nor_refused_and_can_come_again(
+    socket: Path, serve: Callable[[], None], desk: DeskDouble, spool: Spool
+) -> None:
+    taken: list[str] = []
+    stale: list[tuple[str, int]] = []
+    handover = Handover(
+        Client(socket),
+        spool,
+        Watch(),
+        taken=taken.append,
+        stale=lambda order_id, size: stale.append((order_id, size)),
+    )
+    handover.start()
+    desk.seen_size = 120
+    serve()
+    handover.take("o1", b"sealed", LogProof(log_from=100))
+    assert eventually(lambda: stale == [("o1", 120)])
+    assert not taken
+    assert not desk.envelopes
+    assert spool.counts().waiting == 0
+    handover.take("o1", b"sealed", LogProof(log_from=120))
+    assert eventually(lambda: taken == ["o1"])
+    assert desk.envelopes == [b"sealed"]
+    handover.stop()
