@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -73,8 +73,8 @@ class Detection:
             now=now,
             new_id=uuid7,
         )
-        hold = timedelta(seconds=self._settings.hold_s)
-        persisting = self._watch.persisting(turn.memory.open_findings(), hold=hold, now=now)
+        hold, findings = self._settings.hold, turn.memory.open_findings()
+        persisting = self._watch.persisting(findings, hold=hold, now=now)
         events = [*self._events(turn, readings, now=now), *_wrapped(persisting)]
         if events:
             self._store(turn, events, persisting, now=now)
@@ -139,6 +139,7 @@ class Agent:
             self.spool,
             self.watch,
             taken=self._taken,
+            changed=self._changed,
         )
         self.transport = Transport(
             hub=settings.hub,
@@ -148,6 +149,8 @@ class Agent:
             boot_id=probe.boot_id,
             dry_run=lambda: self.handover.dry_run,
             take_order=self.handover.take,
+            take_halt=self.handover.take_halt,
+            node_state=self.handover.node_state,
         )
         self._stopping = threading.Event()
 
@@ -174,10 +177,14 @@ class Agent:
     def _taken(self, order_id: str) -> None:
         self.transport.order_taken(order_id)
 
+    def _changed(self) -> None:
+        self.transport.say_state()
+
     def _turn(self) -> None:
         now = datetime.now(UTC)
         try:
             self.detection.cycle(now=now)
+            self.handover.ask_undo(self.watch.to_undo())
         except (ProbeError, SpoolError) as error:
             log.warning("cycle skipped: %s", error)
         try:

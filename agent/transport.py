@@ -10,8 +10,9 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import grpc
 
@@ -20,6 +21,7 @@ from agent.spool import Spool
 from appliance import __version__
 from appliance.channel import CLIENT_LIMITS, Identity, channel_credentials
 from appliance.errors import SentinelError
+from appliance.halt import Halt
 from appliance.journal import shown
 from appliance.wire import sentinel_pb2 as pb
 from appliance.wire import sentinel_pb2_grpc
@@ -36,6 +38,28 @@ log = logging.getLogger(__name__)
 TakeOrder = Callable[[str, bytes], None]
 """An order's id as the hub says it, and its sealed envelope; returns at once."""
 
+TakeHalt = Callable[[Halt, bytes], None]
+"""A halt, and the resumption that comes with it, if one does; returns at once."""
+
+
+class StateOf(Protocol):
+    """What the executor last said of itself."""
+
+    @property
+    def halted(self) -> bool:
+        """Whether it runs nothing."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Why."""
+        ...
+
+    @property
+    def result_key(self) -> str:
+        """The public key of its reports."""
+        ...
+
 
 class Transport:
     """Keeps the conversation with the hub going in threads of its own."""
@@ -50,6 +74,8 @@ class Transport:
         boot_id: str,
         dry_run: Callable[[], bool],
         take_order: TakeOrder,
+        take_halt: TakeHalt = lambda _halt, _resume: None,
+        node_state: Callable[[], StateOf | None] = lambda: None,
     ) -> None:
         self._hub = hub
         self._hub_name = hub_name
@@ -58,6 +84,8 @@ class Transport:
         self._boot_id = boot_id
         self._dry_run = dry_run
         self._take_order = take_order
+        self._take_halt = take_halt
+        self._node_state = node_state
         self._stopping = threading.Event()
         self._conversation: _Conversation | None = None
         self._thread = threading.Thread(target=self._run, name="transport", daemon=True)
@@ -85,6 +113,18 @@ class Transport:
         """Tell the hub that the executor has this order; without a stream it offers it again."""
         if conversation := self._conversation:
             conversation.say(pb.FromAgent(order_taken=pb.OrderTaken(order_id=order_id)))
+
+    def say_state(self) -> None:
+        """The executor's state is another now; every stream begins with it, too."""
+        if (conversation := self._conversation) and (state := self._state()):
+            conversation.say(state)
+
+    def _state(self) -> pb.FromAgent | None:
+        state = self._node_state()
+        if state is None:
+            return None
+        said = pb.NodeState(halted=state.halted, reason=state.reason, result_key=state.result_key)
+        return pb.FromAgent(node_state=said)
 
     def _wake(self) -> None:
         if conversation := self._conversation:
@@ -117,7 +157,10 @@ class Transport:
             return str(error)
         with grpc.secure_channel(self._hub, credentials, options=options) as channel:
             stub = sentinel_pb2_grpc.HubStub(channel)  # type: ignore[no-untyped-call]  # generated
-            conversation = _Conversation(stub, self._spool, self._hello(), self._take_order)
+            first = [pb.FromAgent(hello=self._hello()), self._state()]
+            conversation = _Conversation(
+                stub, self._spool, first, self._take_order, self._take_halt
+            )
             self._conversation = conversation
             if self._stopping.is_set():
                 conversation.end()
@@ -150,12 +193,18 @@ class _Conversation:
     """One stream: a reader in the caller's thread, a writer in gRPC's."""
 
     def __init__(
-        self, stub: "sentinel_pb2_grpc.HubStub", spool: Spool, hello: pb.Hello, take: TakeOrder
+        self,
+        stub: "sentinel_pb2_grpc.HubStub",
+        spool: Spool,
+        first: Sequence[pb.FromAgent | None],
+        take: TakeOrder,
+        take_halt: TakeHalt,
     ) -> None:
         self._stub = stub
         self._spool = spool
-        self._hello = hello
+        self._first = [message for message in first if message is not None]
         self._take = take
+        self._take_halt = take_halt
         self._news = threading.Condition()
         self._ended = False
         self._window = 0  # how many events may be on their way; the hub says it in its welcome
@@ -206,8 +255,8 @@ class _Conversation:
             self.end()
 
     def _outgoing(self) -> Iterator[pb.FromAgent]:
-        """What gRPC sends, in its own thread: hello, then events as the window allows."""
-        yield pb.FromAgent(hello=self._hello)
+        """What gRPC sends, in its own thread: hello and state, then events as the window allows."""
+        yield from self._first
         while True:
             try:
                 batch = self._next()
@@ -254,6 +303,10 @@ class _Conversation:
                 self._landed([nack.event_id])
             case "order":
                 self._take(message.order.order_id, message.order.envelope)
+            case "halt":
+                said = message.halt
+                halt = Halt(halt_id=said.halt_id[:255], reason=said.reason[:4096])
+                self._take_halt(halt, said.resume)
             case _:
                 log.warning("the hub sent a message that this version does not know")
 
