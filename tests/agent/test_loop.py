@@ -204,7 +204,8 @@ def test_the_rollback_of_an_order_that_did_not_help_is_due_after_that_was_spoole
     (persisting,) = world.cycle(20)
     assert isinstance(persisting, Persisting)
     assert world.watch.to_undo() == ["o1"]
-    world.watch.reported(report(order_id="o1", undo_of="r1"), now=world.now)
+    taken_back = msgspec.structs.replace(report(order_id="o1"), undo_of="r1")
+    world.watch.reported(taken_back, now=world.now)
     world.watch.undo_answered("o1")
     assert world.watch.to_undo() == []
     assert world.cycle(50) == []  # what was taken back is not watched as if it were the order
