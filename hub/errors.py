@@ -21,6 +21,12 @@ class ApprovalError(RefusedError):
     code = "approval"
 
 
+class FleetError(RefusedError):
+    """A halt, or a node's key, was refused; nothing was changed."""
+
+    code = "fleet"
+
+
 class NotaryError(SentinelError):
     """The audit log cannot be written; nothing is approved or released until it can."""
 

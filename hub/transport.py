@@ -42,6 +42,7 @@ class Stream:
     node: str
     out: asyncio.Queue[pb.FromHub | None] = field(default_factory=asyncio.Queue)
     offered: set[str] = field(default_factory=set)
+    halts: set[tuple[str, bool]] = field(default_factory=set)  # told: which, and that it is over
 
     def end(self) -> None:
         """Close after what is queued."""
@@ -95,6 +96,25 @@ class Transport:
                 stream.out.put_nowait(pb.FromHub(order=sealed))
                 _log.info("order offered node=%s order=%s", order.node, order.order_id)
 
+    async def tell_halts(self, *, again: Stream | None = None) -> None:
+        """Tell each connected node what halts it, and whose signature lifts that.
+
+        A node that says it is halted is told again: it may know more people by now.
+        """
+        if again is not None:
+            again.halts = {mark for mark in again.halts if not mark[1]}
+        for node, halt in await self._nodes.halts_for(self.connected):
+            stream, mark = self._streams.get(node), (halt.halt_id, bool(halt.resume))
+            if stream is not None and mark not in stream.halts:
+                stream.halts.add(mark)
+                stream.out.put_nowait(pb.FromHub(halt=halt))
+                _log.warning(
+                    "%s told node=%s halt=%s",
+                    "resumption" if halt.resume else "halt",
+                    node,
+                    halt.halt_id,
+                )
+
     async def close(self) -> None:
         """End every stream, and wait a moment until their nodes are marked as gone."""
         for stream in self._streams.values():
@@ -121,6 +141,7 @@ class Transport:
         welcome = pb.Welcome(hub_version=__version__, max_in_flight=self._max_in_flight)
         stream.out.put_nowait(pb.FromHub(welcome=welcome))
         _log.info("connected node=%s spooled=%d", stream.node, first.hello.spooled)
+        await self.tell_halts()
         await self.offer_orders()
 
     async def _leave(self, stream: Stream) -> None:
@@ -141,6 +162,8 @@ class Transport:
                         await self._event(message.event, stream)
                     case "order_taken":
                         await self._taken(message.order_taken.order_id, stream)
+                    case "node_state":
+                        await self._said(message.node_state, stream)
                     case other:
                         _log.warning("node=%s sent %s out of turn", stream.node, other)
                         break
@@ -162,6 +185,11 @@ class Transport:
     async def _taken(self, order_id: str, stream: Stream) -> None:
         if is_uuid(order_id):
             await self._nodes.order_taken(stream.node, order_id)
+
+    async def _said(self, state: pb.NodeState, stream: Stream) -> None:
+        """Durable before the next message is read: reports that follow need the key."""
+        await self._nodes.said(stream.node, state)
+        await self.tell_halts(again=stream if state.halted else None)
 
     async def _write(self, stream: Stream, context: Context) -> None:
         """Send what is queued; acknowledgements that wait together go together."""

@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException
 
 from appliance.errors import SentinelError
 from appliance.journal import shown
-from hub.errors import ApprovalError, DatabaseError, MoveError, NotaryError
+from hub.errors import ApprovalError, DatabaseError, FleetError, MoveError, NotaryError
 from hub.persist.operators import OperatorError
 from hub.persist.sign_in import SigninError
 
@@ -23,6 +23,7 @@ _log = logging.getLogger(__name__)
 _STATUS: dict[type[SentinelError], HTTPStatus] = {
     ApprovalError: HTTPStatus.CONFLICT,
     MoveError: HTTPStatus.CONFLICT,
+    FleetError: HTTPStatus.CONFLICT,
     OperatorError: HTTPStatus.CONFLICT,
     SigninError: HTTPStatus.UNAUTHORIZED,
     NotaryError: HTTPStatus.SERVICE_UNAVAILABLE,

@@ -53,6 +53,14 @@ UPDATE report_trouble SET closed_at = %(now)s WHERE trouble_id = %(trouble_id)s;
 SELECT node, kind, first, last, noticed_at, result_key FROM report_trouble
 WHERE closed_at IS NULL ORDER BY node, trouble_id LIMIT 500;
 
+-- count_troubles --
+-- How many nodes' reports are not in order, or under a key that nobody accepted
+SELECT count(*) AS count FROM node
+WHERE result_key_offered IS NOT NULL OR EXISTS (
+    SELECT FROM report_trouble
+    WHERE report_trouble.node = node.name AND report_trouble.closed_at IS NULL
+);
+
 -- last_numbers --
 -- The highest number of each node's reports under its present key
 SELECT node.name AS node, max(node_report.number) AS number

@@ -8,11 +8,11 @@ it there. So the console tells what was ordered and what each node says of itsel
 from datetime import datetime, timedelta
 from typing import Any
 
-from appliance.errors import RefusedError
 from appliance.halt import Halt, Resumption
 from appliance.ids import uuid7
 from appliance.journal import shown
 from appliance.records import to_json
+from hub.errors import FleetError
 from hub.persist.database import Database, Work
 from hub.persist.outbox import Actor, offer
 
@@ -22,11 +22,11 @@ TELL_FOR = timedelta(days=30)  # a node that was away hears of a resumption for 
 def order(db: Database, *, node: str | None, reason: str, by: Actor, now: datetime) -> Halt:
     """Halt one node, or (None) all nodes, also those that connect later."""
     if not reason.strip():
-        raise RefusedError("a halt needs a reason: who finds the nodes halted will ask")
+        raise FleetError("a halt needs a reason: who finds the nodes halted will ask")
     halt = Halt(halt_id=uuid7(), reason=shown(reason, most=400))
     with db.transaction() as work:
         if node is not None and work.one("node_exists", node=node) is None:
-            raise RefusedError(f"there is no node {shown(node, most=80)}")
+            raise FleetError(f"there is no node {shown(node, most=80)}")
         work.run(
             "add_halt", halt_id=halt.halt_id, node=node, reason=halt.reason, by=by["id"], now=now
         )
@@ -40,7 +40,7 @@ def lift(db: Database, resumption: Resumption, *, by: Actor, now: datetime) -> N
     with db.transaction() as work:
         row = work.one("lock_halt", halt_id=resumption.halt_id)
         if row is None or row["lifted_at"] is not None:
-            raise RefusedError("there is no such halt in force")
+            raise FleetError("there is no such halt in force")
         work.run(
             "lift_halt",
             halt_id=resumption.halt_id,

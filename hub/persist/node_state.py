@@ -12,6 +12,7 @@ from appliance import records, report_chain
 from appliance.errors import RefusedError
 from appliance.journal import shown
 from appliance.records import Report
+from hub.errors import FleetError
 from hub.persist.database import Database, Work
 from hub.persist.ingest import take_report
 from hub.persist.outbox import Actor, actor, offer
@@ -45,9 +46,9 @@ def accept_key(db: Database, *, node: str, fingerprint: str, by: Actor, now: dat
         row = work.one("lock_node_key", node=node)
         offered = row["result_key_offered"] if row else None
         if offered is None:
-            raise RefusedError(f"{node} shows no other key than the one that is accepted")
+            raise FleetError(f"{node} shows no other key than the one that is accepted")
         if report_chain.fingerprint(offered) != fingerprint:
-            raise RefusedError(f"{node} shows another key than the one you were shown; look again")
+            raise FleetError(f"{node} shows another key than the one you were shown; look again")
         _pin(work, node, offered, by=by, state="accepted", now=now)
 
 
