@@ -152,8 +152,9 @@ class Executor:
             except OrderRefusedError as error:
                 report = self._refused(one.order_id, error, undo_of=undo_of)
             self._finish(report)
-            if self._waiting.empty():
+            with self._lock:  # an order that is being claimed is kept first and claimed then
                 self.store.only(self._may_be_undone())
+            if self._waiting.empty():
                 self.rest()
 
     def stop(self) -> None:
@@ -293,7 +294,7 @@ class Executor:
         now = moment.now()
         return [
             past.order_id
-            for past in list(self.journal.pasts.values())
+            for past in self.journal.pasts.values()
             if past.kept
             and not past.undone
             and (past.ended is None or now.age_s(past.ended) <= self.undo_within_s)

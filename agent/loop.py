@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -77,8 +77,8 @@ class Detection:
             now=now,
             new_id=uuid7,
         )
-        hold = timedelta(seconds=self._settings.hold_s)
-        persisting = self._watch.persisting(turn.memory.open_findings(), hold=hold, now=now)
+        hold, findings = self._settings.hold, turn.memory.open_findings()
+        persisting = self._watch.persisting(findings, hold=hold, now=now)
         events = [*self._events(turn, readings, now=now), *_wrapped(persisting)]
         if events:
             self._store(turn, events, persisting, now=now)
@@ -144,6 +144,7 @@ class Agent:
             self.watch,
             taken=self._taken,
             stale=self._stale,
+            changed=self._changed,
         )
         self.log_watch = LogWatch(Client(settings.executor_socket), self._log_seen)
         self.trust = TrustBearer(Client(settings.executor_socket), say=self._say)
@@ -158,6 +159,8 @@ class Agent:
             take_log=self.log_watch.offer,
             take_trust=self.trust.take,
             on_welcome=self._welcomed,
+            take_halt=self.handover.take_halt,
+            node_state=self.handover.node_state,
         )
         self._stopping = threading.Event()
 
@@ -202,10 +205,14 @@ class Agent:
     def _say(self, message: pb.FromAgent) -> None:
         self.transport.say(message)
 
+    def _changed(self) -> None:
+        self.transport.say_state()
+
     def _turn(self) -> None:
         now = datetime.now(UTC)
         try:
             self.detection.cycle(now=now)
+            self.handover.ask_undo(self.watch.to_undo())
         except (ProbeError, SpoolError) as error:
             log.warning("cycle skipped: %s", error)
         try:

@@ -10,8 +10,9 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import grpc
 
@@ -22,6 +23,7 @@ from agent.spool import Spool
 from appliance import __version__
 from appliance.channel import CLIENT_LIMITS, Identity, channel_credentials
 from appliance.errors import SentinelError
+from appliance.halt import Halt
 from appliance.journal import shown
 from appliance.wire import sentinel_pb2 as pb
 from appliance.wire import sentinel_pb2_grpc
@@ -45,6 +47,28 @@ TakeLog = Callable[[str, LogProof], None]
 TakeTrust = Callable[[dict[str, bytes]], None]
 """A set of signed trust, unopened; returns at once."""
 
+TakeHalt = Callable[[Halt, bytes], None]
+"""A halt, and the resumption that comes with it, if one does; returns at once."""
+
+
+class StateOf(Protocol):
+    """What the executor last said of itself."""
+
+    @property
+    def halted(self) -> bool:
+        """Whether it runs nothing."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Why."""
+        ...
+
+    @property
+    def result_key(self) -> str:
+        """The public key of its reports."""
+        ...
+
 
 class Transport:
     """Keeps the conversation with the hub going in threads of its own."""
@@ -62,6 +86,8 @@ class Transport:
         take_log: TakeLog = lambda _note, _proof: None,
         take_trust: TakeTrust = lambda _: None,
         on_welcome: Callable[[], None] = lambda: None,
+        take_halt: TakeHalt = lambda _halt, _resume: None,
+        node_state: Callable[[], StateOf | None] = lambda: None,
     ) -> None:
         self._take_trust = take_trust
         self._on_welcome = on_welcome
@@ -74,6 +100,8 @@ class Transport:
         self._take_order = take_order
         self._take_log = take_log
         self._on_welcome = on_welcome
+        self._take_halt = take_halt
+        self._node_state = node_state
         self._stopping = threading.Event()
         self._conversation: _Conversation | None = None
         self._thread = threading.Thread(target=self._run, name="transport", daemon=True)
@@ -127,6 +155,18 @@ class Transport:
         if conversation := self._conversation:
             conversation.say(message)
 
+    def say_state(self) -> None:
+        """The executor's state is another now; every stream begins with it, too."""
+        if (conversation := self._conversation) and (state := self._state()):
+            conversation.say(state)
+
+    def _state(self) -> pb.FromAgent | None:
+        state = self._node_state()
+        if state is None:
+            return None
+        said = pb.NodeState(halted=state.halted, reason=state.reason, result_key=state.result_key)
+        return pb.FromAgent(node_state=said)
+
     def _wake(self) -> None:
         if conversation := self._conversation:
             conversation.wake()
@@ -158,13 +198,15 @@ class Transport:
             return str(error)
         with grpc.secure_channel(self._hub, credentials, options=options) as channel:
             stub = sentinel_pb2_grpc.HubStub(channel)  # type: ignore[no-untyped-call]  # generated
+            first = [pb.FromAgent(hello=self._hello()), self._state()]
             conversation = _Conversation(
                 stub=stub,
                 spool=self._spool,
-                hello=self._hello(),
+                first=first,
                 take=self._take_order,
                 take_log=self._take_log,
                 take_trust=self._take_trust,
+                take_halt=self._take_halt,
             )
             self._conversation = conversation
             if self._stopping.is_set():
@@ -203,17 +245,19 @@ class _Conversation:
         *,
         stub: "sentinel_pb2_grpc.HubStub",
         spool: Spool,
-        hello: pb.Hello,
+        first: Sequence[pb.FromAgent | None],
         take: TakeOrder,
         take_log: TakeLog,
         take_trust: TakeTrust,
+        take_halt: TakeHalt,
     ) -> None:
         self._take_trust = take_trust
         self._stub = stub
         self._spool = spool
-        self._hello = hello
+        self._first = [message for message in first if message is not None]
         self._take = take
         self._take_log = take_log
+        self._take_halt = take_halt
         self._news = threading.Condition()
         self._ended = False
         self._window = 0  # how many events may be on their way; the hub says it in its welcome
@@ -264,8 +308,8 @@ class _Conversation:
             self.end()
 
     def _outgoing(self) -> Iterator[pb.FromAgent]:
-        """What gRPC sends, in its own thread: hello, then events as the window allows."""
-        yield pb.FromAgent(hello=self._hello)
+        """What gRPC sends, in its own thread: hello and state, then events as the window allows."""
+        yield from self._first
         while True:
             try:
                 batch = self._next()
@@ -319,6 +363,10 @@ class _Conversation:
                     self._take_log(message.log_advance.note, proof)
             case "trust":
                 self._take_trust(dict(message.trust.files))
+            case "halt":
+                said = message.halt
+                halt = Halt(halt_id=said.halt_id[:255], reason=said.reason[:4096])
+                self._take_halt(halt, said.resume)
             case _:
                 log.warning("the hub sent a message that this version does not know")
 

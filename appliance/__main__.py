@@ -16,6 +16,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _demo_parser(commands)
     _user_parser(commands)
     _policy_parser(commands)
+    _fleet_parsers(commands)
     asked = parser.parse_args(argv)
     try:
         return int(asked.run(asked))
@@ -55,6 +56,37 @@ def _policy(asked: argparse.Namespace) -> int:
     from appliance.publishing import command
 
     return command.run(asked)
+
+
+def _fleet_parsers(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    from appliance import fleet_options as options
+
+    for name, what, add, run in (
+        ("halt", options.HALT, options.add_halt, _halt),
+        ("resume", options.RESUME, options.add_resume, _resume),
+        ("node", options.NODE, options.add_node, _node),
+    ):
+        command = commands.add_parser(name, help=what, description=what)
+        add(command)
+        command.set_defaults(run=run)
+
+
+def _halt(asked: argparse.Namespace) -> int:
+    from appliance import fleet
+
+    return fleet.halt(asked)
+
+
+def _resume(asked: argparse.Namespace) -> int:
+    from appliance import fleet
+
+    return fleet.resume(asked)
+
+
+def _node(asked: argparse.Namespace) -> int:
+    from appliance import fleet
+
+    return fleet.node(asked)
 
 
 def _user(asked: argparse.Namespace) -> int:

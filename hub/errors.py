@@ -27,6 +27,12 @@ class CredentialError(RefusedError):
     code = "credential"
 
 
+class FleetError(RefusedError):
+    """A halt, or a node's key, was refused; nothing was changed."""
+
+    code = "fleet"
+
+
 class NotaryError(SentinelError):
     """The audit log cannot be written; nothing is approved or released until it can."""
 

@@ -155,11 +155,12 @@ async def _until_stopped(tasks: list[asyncio.Task[None]]) -> None:
 
 
 async def _orders(dsn: str, transport: Transport) -> None:
-    """Offer new orders as the database announces them."""
-    listener = Listener(dsn, channels=("sentinel_order",))
+    """Offer new orders and halts as the database announces them."""
+    listener = Listener(dsn, channels=("sentinel_order", "sentinel_halt"))
     while True:
         await asyncio.to_thread(listener.wait, 1.0)
         try:
+            await transport.tell_halts()
             await transport.offer_orders()
         except DatabaseError as error:
             _log.warning("orders wait: %s", error)

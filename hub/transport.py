@@ -48,6 +48,7 @@ class Stream:
     stale: dict[str, int] = field(default_factory=dict)  # how often an order's proof was
     trust: dict[str, int] | None = None  # the versions its node believes; None: it has not said
     trust_offered: str = ""  # digest of the published set it was sent
+    halts: set[tuple[str, bool]] = field(default_factory=set)  # told: which, and that it is over
 
     def end(self) -> None:
         """Close after what is queued."""
@@ -151,6 +152,25 @@ class Transport:
             await self._trust.held(stream.node, said)
             await self._offer_trust(stream)
 
+    async def tell_halts(self, *, again: Stream | None = None) -> None:
+        """Tell each connected node what halts it, and whose signature lifts that.
+
+        A node that says it is halted is told again: it may know more people by now.
+        """
+        if again is not None:
+            again.halts = {mark for mark in again.halts if not mark[1]}
+        for node, halt in await self._nodes.halts_for(self.connected):
+            stream, mark = self._streams.get(node), (halt.halt_id, bool(halt.resume))
+            if stream is not None and mark not in stream.halts:
+                stream.halts.add(mark)
+                stream.out.put_nowait(pb.FromHub(halt=halt))
+                _log.warning(
+                    "%s told node=%s halt=%s",
+                    "resumption" if halt.resume else "halt",
+                    node,
+                    halt.halt_id,
+                )
+
     async def close(self) -> None:
         """End every stream, and wait a moment until their nodes are marked as gone."""
         for stream in self._streams.values():
@@ -177,6 +197,7 @@ class Transport:
         welcome = pb.Welcome(hub_version=__version__, max_in_flight=self._max_in_flight)
         stream.out.put_nowait(pb.FromHub(welcome=welcome))
         _log.info("connected node=%s spooled=%d", stream.node, first.hello.spooled)
+        await self.tell_halts()
         await self.offer_orders()
 
     async def _leave(self, stream: Stream) -> None:
@@ -204,6 +225,8 @@ class Transport:
                         await self._log_seen(message.log_seen, stream)
                     case "trust_held":
                         await self._held(message.trust_held, stream)
+                    case "node_state":
+                        await self._said(message.node_state, stream)
                     case other:
                         _log.warning("node=%s sent %s out of turn", stream.node, other)
                         break
@@ -246,6 +269,11 @@ class Transport:
             await self.offer_log(stream.node)
         except (DatabaseError, NotaryError) as error:
             _log.warning("what node=%s says of the log has to wait: %s", stream.node, error)
+
+    async def _said(self, state: pb.NodeState, stream: Stream) -> None:
+        """Durable before the next message is read: reports that follow need the key."""
+        await self._nodes.said(stream.node, state)
+        await self.tell_halts(again=stream if state.halted else None)
 
     async def _write(self, stream: Stream, context: Context) -> None:
         """Send what is queued; acknowledgements that wait together go together."""

@@ -1,7 +1,7 @@
 """Plan and policy → judgement: what an operator will be shown, and whether it may be approved.
 
-Every command and every undo is judged; the plan's ruling is its worst command's. A plan without
-a command that may run goes to a person as manual steps.
+Every command and every undo is judged; the plan's ruling is its worst command's, or block when an
+undo is. A plan without a command that may run goes to a person as manual steps.
 """
 
 import secrets
@@ -66,7 +66,10 @@ def judge_plan(
     window = is_open(gate.bundle.windows, now)
     facts = facts_of(incident.finding, change_window_open=window)
     judged = [_judge_step(step, gate=gate, facts=facts) for step in plan.steps]
-    worst = max((verdict.ruling for _, verdict in judged), default=Ruling.REVIEW)
+    rulings = [verdict.ruling for _, verdict in judged]
+    # A rollback that may not run makes its plan one that may not; one for a person stays for them.
+    rulings += [Ruling.BLOCK for step, _ in judged if step.undo_ruling == Ruling.BLOCK.word]
+    worst = max(rulings, default=Ruling.REVIEW)
     shown = Shown(
         incident_id=incident.incident_id,
         plan_id=plan.plan_id,

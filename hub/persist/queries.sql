@@ -165,7 +165,8 @@ WHERE order_id = %(order_id)s AND node = %(node)s AND taken_at IS NULL;
 
 -- lock_order --
 -- An order with its incident, locked
-SELECT exec_order.order_id, exec_order.node, incident.incident_id, incident.cleared_at
+SELECT exec_order.order_id, exec_order.node, incident.incident_id, incident.cleared_at,
+       incident.state::text AS state
 FROM exec_order JOIN incident USING (incident_id)
 WHERE order_id::text = %(order_id)s
 FOR UPDATE OF incident;
@@ -299,7 +300,7 @@ LEFT JOIN LATERAL (
 LEFT JOIN exec_order ON exec_order.incident_id = incident.incident_id
 LEFT JOIN LATERAL (
     SELECT body, received_at FROM report
-    WHERE report.order_id = exec_order.order_id
+    WHERE report.order_id = exec_order.order_id AND report.body ->> 'undo_of' IS NULL
     ORDER BY received_at DESC LIMIT 1
 ) report ON true
 WHERE incident.incident_id = %(incident_id)s;

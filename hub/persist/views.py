@@ -7,8 +7,10 @@ from typing import Any
 
 from appliance.lifecycle import FINAL, NEEDS_A_PERSON, State
 from appliance.people import Credential, People
+from appliance.report_chain import fingerprint
 from hub.persist.database import Database, Work
 from hub.persist.people import people_in_force, usable
+from hub.persist.reports import sentence
 from hub.persist.status import NOTARY_SILENT as SILENT
 from hub.persist.status import LogState, log_state
 
@@ -85,6 +87,8 @@ class Strip:
     log: LogState
     counts: dict[str, int] = field(default_factory=dict)
     forks: list[Row] = field(default_factory=list)  # nodes that do not follow our log
+    halts: list[Row] = field(default_factory=list)  # in force for one node or all
+    troubles: int = 0  # with the numbers of nodes' reports, and their keys
 
     @property
     def needs(self) -> int:
@@ -171,9 +175,24 @@ def audit(db: Database, wanted: AuditFilter, *, size: int) -> tuple[Page, Row | 
 
 
 def nodes(db: Database) -> list[Row]:
-    """All nodes by name."""
+    """All nodes by name, with what is wrong with their reports in words."""
     with db.transaction() as work:
-        return work.all("view_nodes", final=sorted(FINAL))
+        rows = work.all("view_nodes", final=sorted(FINAL))
+        troubles, held = work.all("open_troubles"), work.all("held_counts")
+        numbers = {row["node"]: row["number"] for row in work.all("last_numbers")}
+    waiting = {row["node"]: row["count"] for row in held}
+    for row in rows:
+        name, offered, pinned = row["name"], row["result_key_offered"], row["result_key"]
+        row["last_report"] = numbers.get(name, 0)
+        row["held"] = waiting.get(name, 0)
+        row["fingerprint"] = fingerprint(pinned) if pinned else ""
+        row["offered"] = fingerprint(offered) if offered else ""
+        row["troubles"] = [
+            sentence(one["kind"], one["first"], one["last"])
+            for one in troubles
+            if one["node"] == name
+        ]
+    return rows
 
 
 def node_names(db: Database) -> list[str]:
@@ -188,9 +207,11 @@ def strip(db: Database, *, now: datetime) -> Strip:
         parts = work.all("view_heartbeats")
         log, counts = log_state(work, now=now), _counts(work)
         forks = work.all("view_forks")
+        halts = work.all("halts_in_force")
+        troubles = (work.one("count_troubles") or {"count": 0})["count"]
     for part in parts:
         part["alive"] = now - part["at"] <= SILENT
-    return Strip(parts=parts, log=log, counts=counts, forks=forks)
+    return Strip(parts=parts, log=log, counts=counts, forks=forks, halts=halts, troubles=troubles)
 
 
 def witnesses(db: Database) -> list[Row]:

@@ -1,12 +1,13 @@
-"""The nodes: who is connected, whether it would run anything, and where it stands in the log."""
+"""The nodes: who is connected, what each would run, where it stands, and what stops them all."""
 
-from flask import Blueprint, Response, abort, flash, redirect, url_for
+from flask import Blueprint, abort, flash, redirect, url_for
 from flask.typing import ResponseReturnValue
+from werkzeug.wrappers import Response
 
 from hub.console import forms
 from hub.console.access import by, database, needs, now
 from hub.console.live import page
-from hub.persist import views, witness
+from hub.persist import halts, node_state, views, witness
 
 pages = Blueprint("nodes", __name__)
 
@@ -16,7 +17,7 @@ pages = Blueprint("nodes", __name__)
 def show() -> ResponseReturnValue:
     """All nodes."""
     forked = {row["node"] for row in views.forks(database())}
-    return page("nodes.html", "nodes", nodes=views.nodes(database()), forked=forked)
+    return page("nodes.html", "nodes", "halts", nodes=views.nodes(database()), forked=forked)
 
 
 @pages.get("/nodes/<name>/fork")
@@ -35,11 +36,33 @@ def fork(name: str) -> ResponseReturnValue:
 
 @pages.post("/nodes/<name>/witness-key")
 @needs("admin")
-def accept_key(name: str) -> ResponseReturnValue:
+def accept_witness_key(name: str) -> ResponseReturnValue:
     """Believe a node's new key as a witness; it is the one the administrator was shown."""
     vkey = forms.field("vkey", most=1000)
     if witness.accept_key(database(), node=name, vkey=vkey, by=by(), now=now()):
-        flash("The node's new witness key is accepted.")
-    else:
-        flash("The node shows another key by now; nothing was changed.")
+        return _back("The node's new witness key is accepted.")
+    return _back("The node shows another key by now; nothing was changed.")
+
+
+@pages.post("/nodes/halt")
+@needs("admin")
+def halt() -> ResponseReturnValue:
+    """Stop one node, or all nodes, also those that connect later."""
+    node = forms.field("node", most=253) or None
+    reason = forms.field("reason", most=400)
+    halts.order(database(), node=node, reason=reason, by=by(), now=now())
+    return _back(f"{node or 'Every node'} is told to run nothing more.")
+
+
+@pages.post("/nodes/<name>/key")
+@needs("admin")
+def accept_key(name: str) -> ResponseReturnValue:
+    """Believe a node's new key, the one whose fingerprint was shown."""
+    mark = forms.field("fingerprint", most=64)
+    node_state.accept_key(database(), node=name, fingerprint=mark, by=by(), now=now())
+    return _back(f"Reports of {name} under its new key are believed.")
+
+
+def _back(message: str) -> Response:
+    flash(message)
     return redirect(url_for("nodes.show"), code=303)
