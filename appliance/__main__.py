@@ -15,6 +15,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _demo_parser(commands)
     _user_parser(commands)
+    _approve_parser(commands)
     asked = parser.parse_args(argv)
     try:
         return int(asked.run(asked))
@@ -39,6 +40,21 @@ def _user_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     user = commands.add_parser("user", help=what, description=what)
     user_options.add_arguments(user)
     user.set_defaults(run=_user)
+
+
+def _approve_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    from appliance import approve_options
+
+    what = "say yes to a plan on a terminal, signed with your own key"
+    approve = commands.add_parser("approve", help=what, description=what)
+    approve_options.add_arguments(approve)
+    approve.set_defaults(run=_approve)
+
+
+def _approve(asked: argparse.Namespace) -> int:
+    from appliance import approving
+
+    return approving.run(asked)
 
 
 def _user(asked: argparse.Namespace) -> int:
