@@ -6,7 +6,6 @@ do nothing to who approves on a terminal.
 """
 
 import argparse
-import base64
 import getpass
 import os
 import sys
@@ -15,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from appliance import envelope, records, settings
 from appliance.errors import RefusedError, SettingsError
 from appliance.journal import shown as visible
 from appliance.operator_claim import fingerprint
-from appliance.people import KeyCredential, People, statement
-from appliance.records import JudgedStep, KeySignature, Mode, Shown
+from appliance.operator_key import credential, sign
+from appliance.people import People
+from appliance.records import JudgedStep, Mode, Shown
 from hub.approve import Answerer, approve
 from hub.console.settings import ConsoleSettings
 from hub.persist import waiting
@@ -52,22 +51,6 @@ def run(asked: argparse.Namespace) -> int:
         if asked.what is None or asked.key is None:
             raise UsageError("expected an incident and --key FILE, or --list; see --help")
         return _approve(db, asked, key=_load_key(asked.key))
-
-
-def credential(key: Ed25519PrivateKey) -> KeyCredential:
-    """The public half of a key, as people.json names it."""
-    raw = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-    return KeyCredential(
-        credential_id=envelope.key_id(key.public_key()), public_key=base64.b64encode(raw).decode()
-    )
-
-
-def sign(key: Ed25519PrivateKey, *, operator: str, digest: str) -> KeySignature:
-    """This operator's yes to what has this digest."""
-    made = key.sign(statement("approve", operator=operator, digest=digest))
-    return KeySignature(
-        credential_id=envelope.key_id(key.public_key()), signature=base64.b64encode(made).decode()
-    )
 
 
 def _make_key(asked: argparse.Namespace) -> int:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from appliance.demo import leak, site
+from appliance.demo import leak, people, site
+from appliance.demo.people import OPERATOR
 from appliance.demo.site import Ports, Site
 from appliance.launch import (
     Bao,
@@ -30,7 +31,6 @@ from hub.persist.migrate import migrate
 from hub.persist.outbox import actor
 from vault.pki import Pki, wait_ready
 
-OPERATOR = "demo"
 LINK_VALID = timedelta(hours=1)
 START_WITHIN_S = 60
 
@@ -47,6 +47,7 @@ class Wanted:
     console_port: int | None
     hub_port: int | None
     vault_port: int | None
+    password_only: bool = False
 
 
 @dataclass(slots=True)
@@ -70,10 +71,13 @@ class Assembly:
             model=self.wanted.model,
             dsn=dsn,
             vault_token=site.make_token(),
+            password_only=self.wanted.password_only,
         )
         self._start_vault(chosen)
         site.make_keys(chosen)
         site.sign_policy(chosen)
+        with Database(dsn, size=1) as db:
+            people.publish(db, people.make_people(chosen), now=datetime.now(UTC))
         site.write_settings(chosen)
         self._start_hub(chosen)
         self._start_node(chosen)

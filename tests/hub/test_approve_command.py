@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from appliance import envelope, records
-from appliance.approving import credential
+from appliance.operator_key import credential
 from appliance.people import KeyCredential, People, Person
 from appliance.records import Approval
 from hub.persist.database import Database
