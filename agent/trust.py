@@ -146,6 +146,7 @@ def _demand_one_source(settings: ExecutorSettings) -> None:
         "audit_vkey": settings.audit_vkey,
         "policy": settings.policy,
         "policy_key": settings.policy_key,
+        "people": settings.people,
     }
     if settings.trust_root:
         for name, path in files.items():

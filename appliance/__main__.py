@@ -17,6 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _user_parser(commands)
     _policy_parser(commands)
     _fleet_parsers(commands)
+    _approve_parser(commands)
     asked = parser.parse_args(argv)
     try:
         return int(asked.run(asked))
@@ -87,6 +88,21 @@ def _node(asked: argparse.Namespace) -> int:
     from appliance import fleet
 
     return fleet.node(asked)
+
+
+def _approve_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    from appliance import approve_options
+
+    what = "say yes to a plan on a terminal, signed with your own key"
+    approve = commands.add_parser("approve", help=what, description=what)
+    approve_options.add_arguments(approve)
+    approve.set_defaults(run=_approve)
+
+
+def _approve(asked: argparse.Namespace) -> int:
+    from appliance import approving
+
+    return approving.run(asked)
 
 
 def _user(asked: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ import getpass
 import sys
 from datetime import UTC, datetime, timedelta
 
-from appliance import settings
+from appliance import settings, user_keys
 from appliance.errors import RefusedError
 from hub.console.settings import ConsoleSettings
 from hub.persist import operators
@@ -19,6 +19,8 @@ def run(asked: argparse.Namespace) -> int:
     with Database(chosen.dsn, size=1) as db:
         if asked.what == "list":
             return _list(db)
+        if asked.what.endswith(("keys", "-key")):
+            return user_keys.run(db, asked)
         by, now = actor("operator", f"{getpass.getuser()} (command line)"), datetime.now(UTC)
         match asked.what:
             case "add":

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from appliance.demo import leak, site, trust
-from appliance.demo.site import Ports, Site
+from appliance.demo.site import OPERATOR, Ports, Site
 from appliance.launch import (
     Bao,
     Launcher,
@@ -30,7 +30,6 @@ from hub.persist.migrate import migrate
 from hub.persist.outbox import actor
 from vault.pki import Pki, wait_ready
 
-OPERATOR = "demo"
 LINK_VALID = timedelta(hours=1)
 START_WITHIN_S = 60
 
@@ -71,6 +70,7 @@ class Assembly:
             model=self.wanted.model,
             dsn=dsn,
             vault_token=site.make_token(),
+            password_only=self.wanted.password_only,
         )
         self._start_vault(chosen)
         site.make_keys(chosen)

@@ -15,6 +15,7 @@ from audit.signer import LocalSigner
 from vault.pki import Issued, Pki
 
 NODE = "demo-node"
+OPERATOR = "demo"
 HUB_NAME = "localhost"
 ORIGIN = "demo.sentinel.internal/log"
 LEAK_LIMIT_MB = 120  # the fault is over this long before it is over its own bound
@@ -39,6 +40,12 @@ class Site:
     model: Path | None
     dsn: str
     vault_token: str
+    password_only: bool = False  # an attended demo: browsers trust its certificate too little
+
+    @property
+    def operator_key(self) -> Path:
+        """The demo operator's own key."""
+        return self.root / "keys" / "operator.key"
 
     @property
     def log_folder(self) -> Path:

@@ -4,15 +4,13 @@ At a real site these keys lie with different people and never on one machine; he
 by side in the demo's folder, so that the whole way can be walked, and looked at afterwards.
 """
 
-import base64
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
 from appliance import envelope
 from appliance.demo.site import Site
-from appliance.people import KeyCredential, People, Person
+from appliance.operator_key import credential
+from appliance.people import People, Person
 from appliance.publishing import ceremony, enrolled, in_force
 from appliance.publishing.ceremony import Wanted, Wishes
 from appliance.publishing.folder import Folder
@@ -49,10 +47,9 @@ def publish(site: Site, *, operator: str, password_only: bool) -> list[str]:
 
 def operator_key(site: Site) -> Path:
     """The Ed25519 key of the demo's operator, made at the first start."""
-    path = _key(site, "operator.key")
-    if not path.exists():
-        envelope.make_key(path)
-    return path
+    if not site.operator_key.exists():
+        envelope.make_key(site.operator_key)
+    return site.operator_key
 
 
 def _begin(site: Site, folder: Folder, *, now: datetime) -> None:
@@ -77,15 +74,9 @@ def _sign(site: Site, folder: Folder, name: str) -> None:
 
 
 def _people(site: Site, operator: str, *, password_only: bool) -> People:
-    key = envelope.load_key(operator_key(site)).public_key()
-    raw = key.public_bytes(Encoding.Raw, PublicFormat.Raw)
-    credential = KeyCredential(
-        credential_id=envelope.key_id(key),
-        public_key=base64.b64encode(raw).decode(),
-        label="demo",
-    )
+    key = credential(envelope.load_key(operator_key(site)))
     return People(
-        persons=(Person(name=operator, role="admin", credentials=(credential,)),),
+        persons=(Person(name=operator, role="admin", credentials=(key,)),),
         quorum={"low": 1, "high": 2},
         rp_id="localhost",
         origins=(site.console_url,),

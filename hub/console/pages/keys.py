@@ -4,8 +4,6 @@ A key that is approved here is offered to whoever writes people.json; it counts 
 published. Every step is in the audit log.
 """
 
-import base64
-import binascii
 import hashlib
 import secrets
 from dataclasses import dataclass
@@ -16,8 +14,9 @@ from werkzeug.wrappers import Response
 
 from appliance.errors import RefusedError
 from appliance.operator_claim import fingerprint, from_base64url, to_base64url
+from appliance.operator_key import public_credential
 from appliance.operator_signature import register
-from appliance.people import Credential, KeyCredential, People
+from appliance.people import Credential, People
 from hub import credentials
 from hub.console import forms
 from hub.console.access import by, database, needs, now, who
@@ -31,7 +30,6 @@ pages = Blueprint("keys", __name__)
 
 _ID = 1400
 _BLOB = 16_000
-_RAW_KEY_BYTES = 32
 _ENROL = "enrol"  # in the browser's signed cookie: the challenge that it was given
 
 KINDS = {"webauthn": "browser key", "ed25519": "terminal key"}
@@ -140,20 +138,13 @@ def enrol() -> ResponseReturnValue:
 @needs()
 def enrol_terminal() -> ResponseReturnValue:
     """Ask that a key made with `sentinel approve key` count."""
-    typed = forms.field("public_key", most=200)
     try:
-        raw = base64.b64decode(typed, validate=True)
-    except (ValueError, binascii.Error):
-        raw = b""
-    if len(raw) != _RAW_KEY_BYTES:
-        raise CredentialError("this is not the line that `sentinel approve key` prints")
-    return _requested(
-        KeyCredential(
-            credential_id=hashlib.sha256(raw).hexdigest(),
-            public_key=base64.b64encode(raw).decode(),
-            label=forms.field("label", most=64),
+        made = public_credential(
+            forms.field("public_key", most=200), label=forms.field("label", most=64)
         )
-    )
+    except RefusedError as error:
+        raise CredentialError(str(error)) from error
+    return _requested(made)
 
 
 @pages.post("/account/keys/remove")

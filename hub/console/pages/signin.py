@@ -78,7 +78,7 @@ def sign_out() -> ResponseReturnValue:
 def account() -> ResponseReturnValue:
     """One's own name, role, password and keys."""
     keys = keys_of(who().name)
-    return page("account.html", "keys", keys=keys, enrol=enrolment())
+    return page("account.html", "keyring", keys=keys, enrol=enrolment())
 
 
 @pages.post("/account/password")
