@@ -159,4 +159,4 @@ def state_of(folder: Path) -> dict[str, bytes]:
     }
 
 
-__all__ = ["Forge", "NOW", "Signers", "packed", "policy", "settings", "state_of"]
+__all__ = ["NOW", "Forge", "Signers", "packed", "policy", "settings", "state_of"]

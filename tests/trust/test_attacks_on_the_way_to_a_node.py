@@ -253,7 +253,7 @@ def test_an_attack_on_signed_trust_changes_nothing(
 ) -> None:
     before = state_of(node.folder)
     offered = packed(attack(node.signers))
-    with pytest.raises(RefusedError, match=".") as refused:
+    with pytest.raises(RefusedError) as refused:
         node.keeper.offer(offered, now=NOW)
     assert because in str(refused.value)
     node.demand_as_before(before)
@@ -296,7 +296,7 @@ def test_a_set_in_another_form_changes_nothing(
     node: Node, damage: Callable[[Files], Files], because: str
 ) -> None:
     before = state_of(node.folder)
-    with pytest.raises(TrustError, match=".") as refused:
+    with pytest.raises(TrustError) as refused:
         node.keeper.offer(damage(packed(node.signers.signed_set(3))), now=NOW)
     assert because in str(refused.value)
     node.demand_as_before(before)
