@@ -9,11 +9,12 @@ from flask_wtf import CSRFProtect
 
 from appliance.errors import SettingsError
 from hub.console import errors, present, security
-from hub.console.pages import audit, incident, incidents, nodes, people, signin, status
+from hub.console.pages import audit, incident, incidents, nodes, people, signin, status, trust
 from hub.console.settings import ConsoleSettings
 from hub.persist.database import Database
+from hub.trust import HubTrust
 
-_PAGES = (signin, incidents, incident, nodes, audit, status, people)
+_PAGES = (signin, incidents, incident, nodes, audit, trust, status, people)
 _KEY_BYTES = 32
 
 
@@ -37,6 +38,7 @@ def create_app(settings: ConsoleSettings) -> Flask:
     )
     app.extensions["settings"] = settings
     app.extensions["database"] = Database(settings.dsn, size=settings.database_connections)
+    app.extensions["trust"] = HubTrust(settings.trust_root) if settings.trust_root else None
     CSRFProtect(app)
     security.install(app)
     errors.install(app)
