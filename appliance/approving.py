@@ -22,6 +22,7 @@ from appliance.operator_claim import fingerprint
 from appliance.operator_key import credential, sign
 from appliance.people import People
 from appliance.records import JudgedStep, Mode, Shown
+from hub import trust
 from hub.approve import Answerer, approve
 from hub.console.settings import ConsoleSettings
 from hub.persist import waiting
@@ -45,7 +46,7 @@ def run(asked: argparse.Namespace) -> int:
     if asked.file is not None:
         raise UsageError("only `sentinel approve key FILE` takes a second word")
     chosen = settings.load(asked.config, ConsoleSettings)
-    with Database(chosen.dsn, size=1) as db:
+    with trust.database(chosen.dsn, trust_root=chosen.trust_root) as db:
         if asked.list:
             return _list(db)
         if asked.what is None or asked.key is None:

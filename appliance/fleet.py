@@ -15,6 +15,7 @@ from appliance.envelope import key_id, load_key
 from appliance.errors import RefusedError
 from appliance.halt import Halt, Resumption, to_be_signed
 from appliance.records import KeySignature
+from hub import trust
 from hub.console.settings import ConsoleSettings
 from hub.persist import halts, node_state, views
 from hub.persist.database import Database
@@ -98,7 +99,8 @@ def _the_one(found: "list[views.Row]", wanted: str | None) -> "views.Row":
 
 
 def _database(asked: argparse.Namespace) -> Database:
-    return Database(settings.load(asked.config, ConsoleSettings).dsn, size=1)
+    chosen = settings.load(asked.config, ConsoleSettings)
+    return trust.database(chosen.dsn, trust_root=chosen.trust_root)
 
 
 def _by() -> Actor:

@@ -19,7 +19,7 @@ from appliance import records, trust_files, tuf_client
 from appliance.errors import RefusedError, SettingsError, TrustError
 from appliance.people import Keys, People
 from appliance.trust_files import KEYS, PEOPLE, POLICY, Belief
-from hub.persist.database import Work
+from hub.persist.database import Database, Work
 from hub.validate import Gate
 from policy.bundle import refusal
 from policy.errors import PolicyError
@@ -105,6 +105,13 @@ class HubTrust:
                     raise PolicyError("has no sequence", file=POLICY, line=0)
                 self._bundles = {found.digest: (loaded.bundle, loaded.in_force)}
             return self._bundles[found.digest]
+
+
+def database(dsn: str, *, trust_root: Path | None, size: int = 1) -> Database:
+    """A pool whose people in force are the signed ones, where a root is pinned."""
+    db = Database(dsn, size=size)
+    db.people = HubTrust(trust_root) if trust_root else None
+    return db
 
 
 def demand_record(name: str, files: Mapping[str, bytes], kind: type[R]) -> R:
