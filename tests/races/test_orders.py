@@ -84,7 +84,8 @@ def test_from_a_barrier_one_approval_makes_at_most_one_order(hub: Hub, second: A
         racers = at_once(*(calls if number % 2 else reversed(calls)))
         assert all(racer.won for racer in racers), [racer.error for racer in racers]
         story = demand_one_story(hub.dsn, incident)
-        assert (story.state == State.DISPATCHED) == (len(story.orders) == 1)
+        left = story.state in {State.DISPATCHED, State.UNKNOWN}  # that clock is far ahead
+        assert left == (len(story.orders) == 1)
         hub.pipeline.turn(_now())
         assert len(demand_one_story(hub.dsn, incident).orders) == len(story.orders)
         _end(hub, incident, found)
