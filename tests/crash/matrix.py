@@ -5,13 +5,11 @@ without anybody naming it. SENTINEL_CRASH_POINTS=all strikes them all.
 """
 
 import errno
-import os
 from collections.abc import Callable, Iterable, Sequence
 
 from tests.crash.power import Loss
-from tests.crash.preload import Action, Blow, Point
+from tests.crash.preload import WHOLE, Action, Blow, Point
 
-WHOLE = os.environ.get("SENTINEL_CRASH_POINTS") == "all"
 _COMMITS = "sql! COMMIT"
 _ALREADY = 2  # complaints of one matrix that are told in full
 

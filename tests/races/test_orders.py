@@ -13,7 +13,7 @@ import pytest
 from appliance.lifecycle import State
 from appliance.records import Event, Finding, Outcome
 from hub.persist.ingest import Received, store_events
-from tests.crash.matrix import WHOLE
+from tests.crash.preload import WHOLE
 from tests.hub.builders import NODE, cleared, event, finding, received, report
 from tests.races.arena import Call, at_once, demand_one_story, in_order, told
 from tests.races.conftest import Hub

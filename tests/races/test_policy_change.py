@@ -20,7 +20,7 @@ from policy.evaluate import EchoReader, judge
 from policy.facts import Facts
 from policy.signed import sign
 from tests.attacks.forge import Forge, changed
-from tests.crash.matrix import WHOLE
+from tests.crash.preload import WHOLE
 from tests.executor.test_executor_process import ExecutorProcess, forge
 from tests.hub.builders import outbox, sql
 from tests.hub.test_policy_in_force import changes, publish, settings
