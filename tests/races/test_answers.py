@@ -19,7 +19,7 @@ from tests.races.arena import Call, at_once, demand_one_story, in_order
 from tests.races.conftest import FIRST, SECOND, Hub
 
 pytestmark = pytest.mark.postgres
-ROUNDS = 60 if WHOLE else 6
+ROUNDS = 30 if WHOLE else 6
 
 Actor = Callable[[Hub, str, str], Call]
 """What one does to an incident (and its finding), to be done later."""

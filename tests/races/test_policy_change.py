@@ -28,7 +28,7 @@ from tests.races.arena import at_once, demand_one_story, in_order
 from tests.races.conftest import Hub
 
 __all__ = ["forge", "settings"]
-ROUNDS = 40 if WHOLE else 6
+ROUNDS = 20 if WHOLE else 6
 STARTS = 5
 
 _RULE = (
