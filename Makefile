@@ -31,7 +31,7 @@ check: $(READY) ## lint, types, import rules and unit tests; fast, works offline
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/pytest -q -n 2 -m 'not postgres and not vault and not llm and not browser and not journey'
+	$(BIN)/pytest -q -n 2 -m 'not postgres and not vault and not llm and not browser and not journey and not crash'
 
 test: $(READY) wire-is-current ## everything, on real parts
 	$(BIN)/ruff check .
@@ -41,9 +41,10 @@ test: $(READY) wire-is-current ## everything, on real parts
 	$(BIN)/python -m tests.browser
 	$(BIN)/pytest -q -n 2 --dist loadgroup
 
-prove: $(READY) ## a million strings against bash, and fuzzing of the gate
+prove: $(READY) ## a million strings against bash, fuzzing of the gate, and every crash point
 	SENTINEL_ORACLE_STRINGS=$(STRINGS) $(BIN)/pytest -q -n 2 tests/policy/test_oracle.py
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
+	SENTINEL_CRASH_POINTS=all $(BIN)/pytest -q -n 2 tests/crash tests/races
 
 bench: $(READY) ## measure speed, each figure beside the machine's limit
 	$(BIN)/python -m tests.bench

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.crash.agent_world import World, world
-from tests.crash.matrix import WHOLE, of_commits, part_of, strike_all
-from tests.crash.preload import Blow, Point
+from tests.crash.matrix import of_commits, part_of, strike_all
+from tests.crash.preload import WHOLE, Blow, Point
 
+pytestmark = pytest.mark.crash
 PARTS = 12 if WHOLE else 1
 STATUS_CYCLES = 2  # its file is written in every cycle: as often as there is time
 

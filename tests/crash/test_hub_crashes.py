@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.crash.hub_world import World, world
-from tests.crash.matrix import WHOLE, hangups, kills, of_sql, of_statements, part_of, strike_all
-from tests.crash.preload import Blow, Point
+from tests.crash.matrix import hangups, kills, of_sql, of_statements, part_of, strike_all
+from tests.crash.preload import WHOLE, Blow, Point
 
-pytestmark = pytest.mark.postgres
+pytestmark = [pytest.mark.postgres, pytest.mark.crash]
 PARTS = 12 if WHOLE else 1
 
 
