@@ -260,7 +260,7 @@ def _expire(work: Work, incident_id: str, state: State, *, now: datetime) -> Non
         if given:
             note = f"only {given} said yes in time; nothing was run"
         if state is State.APPROVED:
-            note = "the approval was not in the log in time; nothing was run"
+            note = "the approval was not in the log, and witnessed, in time; nothing was run"
         offer(
             work,
             type="approval.expire",

@@ -45,6 +45,7 @@ def notary(tmp_path: Path, database: Database) -> Iterator[InProcessNotary]:
 @pytest.fixture
 def hub(database: Database, notary: InProcessNotary, monkeypatch: pytest.MonkeyPatch) -> "Hub":
     monkeypatch.setattr("hub.witnesses.ROUND_EVERY_S", 0.0)
+    monkeypatch.setattr("hub.witnesses.ROUND_PER_NODE_S", 0.0)
     return Hub(database, notary)
 
 
@@ -355,6 +356,20 @@ def test_before_a_node_has_spoken_the_database_says_where_it_stood(
     assert restarted.proof(node, size).log_from == node.stands().size
     restarted.witnesses.stale(NODE, 0)
     assert restarted.proof(node, size) == LogProof()
+
+
+def test_a_node_that_adds_to_its_evidence_for_ever_makes_two_entries(
+    hub: Hub, notary: InProcessNotary, node: Node
+) -> None:
+    notary.write(5)
+    hub.hears(node)
+    hub.round(node)
+    note = node.says().kept[:-1]
+    for count in range(1, 20):
+        more = "".join(f"\u2014 x{number} AAAAAAAA\n" for number in range(count))
+        hub.hears(node, fork="it forked", kept=f"{note}{more}\n{note}{more}\n")
+    assert len(hub.entries("witness.refuse")) == 1
+    assert hub.forks()[0]["evidence"]
 
 
 # Orders where a quorum is demanded.
