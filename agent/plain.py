@@ -8,7 +8,6 @@ processes of a command together, and their number under root other than by count
 
 import contextlib
 import dataclasses
-import json
 import os
 import signal
 import socket
@@ -16,6 +15,8 @@ import sys
 import time
 from collections.abc import Collection
 from pathlib import Path
+
+import msgspec
 
 from agent import confine, prctl
 from agent.ended import Ended, of_status
@@ -44,7 +45,7 @@ class Plain:
 
     def argv(self, command: Command, *, seconds: float) -> list[str]:
         """The launcher that becomes the command."""
-        spec = json.dumps(self._spec(command.sandbox, seconds), separators=(",", ":"))
+        spec = msgspec.json.encode(self._spec(command.sandbox, seconds)).decode()
         launcher = [sys.executable, "-I", "-S", "-B", _LAUNCHER]
         return [*launcher, spec, command.file, *command.argv]
 
