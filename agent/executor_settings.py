@@ -28,5 +28,7 @@ class ExecutorSettings(Settings, frozen=True, kw_only=True):
     mode: Mode = Mode.DRY_RUN  # "live" lets orders run that say so themselves
     agent_user: str | None = None  # who may hand orders over; none: the executor's own user
     most_timeout_s: Seconds = 300.0  # of one command, whatever the order says
-    run_in: Literal["auto", "units", "processes"] = "auto"  # auto: units where systemd runs
+    run_in: Literal["auto", "units", "processes"] = (
+        "auto"  # auto: a unit for each command where systemd runs, else a process
+    )
     limits: CommandLimits = CommandLimits()

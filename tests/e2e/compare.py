@@ -39,7 +39,7 @@ def main() -> None:
         if not files:
             continue
         tried += 1
-        client = ["systemd-run", "--pipe", "--wait", "--quiet", "--collect"]
+        client = ["systemd-run", "--pipe", "--wait", "--quiet", "--collect", "--description=x"]
         client += [f"--property={text}" for text in one["properties"]]
         client += [f"--setenv={name}={value}" for name, value in ENVIRONMENT.items()]
         words = [word.replace("$", "$$") for word in one["argv"][1:]]
