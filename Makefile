@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 STRINGS ?= 1000000
 FUZZ_SECONDS ?= 20
 
-.PHONY: demo test check prove bench wire wire-is-current clean help
+.PHONY: demo test check prove e2e bench wire wire-is-current clean help
 .DEFAULT_GOAL := help
 
 help: ## show what can be made
@@ -45,6 +45,10 @@ prove: $(READY) ## a million strings against bash, fuzzing of the gate, and ever
 	SENTINEL_ORACLE_STRINGS=$(STRINGS) $(BIN)/pytest -q -n 2 tests/policy/test_oracle.py
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 	SENTINEL_CRASH_POINTS=all $(BIN)/pytest -q -n 2 tests/crash tests/races
+
+e2e: $(READY) ## the executor on a real systemd host; as root, LAB=the script that makes hosts
+	@test -n "$(LAB)" || { echo "say LAB=path/of/lab.sh"; exit 2; }
+	SENTINEL_LAB=$(LAB) $(BIN)/pytest -q tests/e2e
 
 bench: $(READY) ## measure speed, each figure beside the machine's limit
 	$(BIN)/python -m tests.bench
