@@ -75,6 +75,7 @@ class Strip:
     log: LogState
     counts: dict[str, int] = field(default_factory=dict)
     halts: list[Row] = field(default_factory=list)  # in force for one node or all
+    halted: int = 0  # nodes that say so, whatever was ordered
     troubles: int = 0  # with the numbers of nodes' reports, and their keys
 
     @property
@@ -169,10 +170,11 @@ def strip(db: Database, *, now: datetime) -> Strip:
         parts = work.all("view_heartbeats")
         log, counts = log_state(work, now=now), _counts(work)
         halts = work.all("halts_in_force")
+        halted = (work.one("count_halted") or {"count": 0})["count"]
         troubles = (work.one("count_troubles") or {"count": 0})["count"]
     for part in parts:
         part["alive"] = now - part["at"] <= SILENT
-    return Strip(parts=parts, log=log, counts=counts, halts=halts, troubles=troubles)
+    return Strip(parts=parts, log=log, counts=counts, halts=halts, halted=halted, troubles=troubles)
 
 
 def outbox(db: Database) -> Row:

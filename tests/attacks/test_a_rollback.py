@@ -238,6 +238,14 @@ def test_0_a_halted_node_takes_nothing_back_and_never_will(forge: Forge, victim:
     assert nice(victim) == 10
 
 
+def test_0_a_node_that_was_put_into_dry_run_since_takes_nothing_back(
+    forge: Forge, victim: Victim
+) -> None:
+    order = ran(forge, victim)
+    forge.trust.mode = Mode.DRY_RUN
+    refused(forge.undo(order), "undo 0 dry run", victim)
+
+
 def test_1_an_order_that_was_never_taken_is_not_taken_back(forge: Forge, victim: Victim) -> None:
     order = forge.order(forge.finding(victim.pid), slower(victim), undos=(back(victim),))
     asking(forge, order.order_id, "undo 1 order")
