@@ -383,6 +383,28 @@ def test_5_a_changed_order_with_a_matching_line_in_the_journal_still_needs_the_h
     refused(forge.undo(order), "undo 5 order", one, two)
 
 
+def test_5_the_same_order_signed_anew_with_other_figures_is_not_the_one_that_ran(
+    forge: Forge, victim: Victim
+) -> None:
+    order = ran(forge, victim)
+    longer = forge.seal(changed(order, timeout_s=3600.0))
+    forge.store._file(order.order_id).write_bytes(longer)
+    refused(forge.undo(order), "undo 5 order", victim)
+
+
+def test_6_other_evidence_than_was_shown_changes_nothing(
+    forge: Forge, start: Callable[[], Victim]
+) -> None:
+    """The order key, a journal that says so, and evidence that makes another pid a fit target."""
+    one, two = start(), start()
+    order = ran(forge, one)
+    other = forge.finding(one.pid, two.pid, finding_id=order.finding.finding_id)
+    envelope = forge.seal(changed(order, finding=other))
+    forge.journal.pasts[order.order_id].kept = forge.store.keep(order.order_id, envelope)
+    refused(forge.undo(order), "undo 6 approval", one)
+    assert nice(two) == 0
+
+
 def test_6_a_rollback_other_than_the_approved_one_changes_nothing(
     forge: Forge, start: Callable[[], Victim]
 ) -> None:
