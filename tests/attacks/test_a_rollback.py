@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -478,10 +479,20 @@ def test_8_a_process_that_became_protected_is_not_touched(
     refused(forge.undo(order), "undo 8 facts", victim)
 
 
+@pytest.fixture
+def systems_own() -> Iterator[Path]:
+    """A folder that only root can write to, all the way up."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to own a program as the system does")
+    with tempfile.TemporaryDirectory(dir="/opt", prefix="sentinel-test-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
 def test_9_a_program_that_others_can_change_takes_nothing_back(
-    forge: Forge, victim: Victim, tmp_path: Path
+    forge: Forge, victim: Victim, tmp_path: Path, systems_own: Path
 ) -> None:
-    program = tmp_path / "renice"
+    program = systems_own / "renice"
     shutil.copy("/usr/bin/renice", program)
     rules = tmp_path / "rules"
     shutil.copytree(SHIPPED_RULES, rules)
