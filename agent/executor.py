@@ -185,6 +185,8 @@ class Executor:
     def take_back(self, order_id: str) -> Report:
         """Check the rollback of an order and run it, the last command's first."""
         self._demand_not_halted("undo 0 halted")
+        if self.dry_run:
+            raise OrderRefusedError("undo 0 dry run", "this node says dry run now; nothing was run")
         past = self.journal.pasts[order_id]
         undo_check.demand_in_time(past, within_s=self.undo_within_s, now=moment.now())
         with self._judging:
