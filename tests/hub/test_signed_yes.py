@@ -363,6 +363,15 @@ def test_a_draft_that_is_no_plan_changes_nothing(
     assert shown_of(database, waiting) == before
 
 
+def test_a_newline_after_the_last_undo_is_no_undo(
+    database: Database, waiting: str, pipeline: Pipeline
+) -> None:
+    written = draft("uptime", KILL, undos=("", "df", "", ""))
+    propose(database, incident_id=waiting, who=FIRST, draft=written, now=NOW)
+    pipeline.turn(NOW)
+    assert [step.undo for step in shown_of(database, waiting)[0].steps] == [None, "df"]
+
+
 def test_undos_belong_to_their_commands_and_raise_the_risk(
     database: Database, waiting: str, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
