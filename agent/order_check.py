@@ -28,7 +28,7 @@ from policy.evidence import facts_of
 from policy.facts import Facts
 from policy.places import Guard
 from policy.reader import Program
-from policy.risk import risk_of
+from policy.risk import risk_with_undo
 from policy.verdict import Effect, Ruling, Verdict
 from policy.windows import is_open
 
@@ -96,7 +96,8 @@ def check(
     window = is_open(trust.bundle.windows, now)  # by our clock, whatever the hub thought
     facts = facts_of(order.finding, change_window_open=window)
     verdicts = [_allowed(step, trust, facts) for step in order.shown.steps]  # 8
-    risks = [risk_of(one) for one in [*verdicts, *_undos(order, trust, facts)]]
+    undos = _undos(order, trust, facts)
+    risks = [risk_with_undo(one, undo) for one, undo in zip(verdicts, undos, strict=True)]
     demand_quorum(order, trust.people, risks)  # 6, now that our own policy has named the risk
     if order.finding.boot_id != boot_id:  # 9
         raise OrderRefusedError("9 facts", "the host was restarted since the evidence was taken")
@@ -222,9 +223,13 @@ def _allowed(step: JudgedStep, trust: Trust, facts: Facts) -> Verdict:
     return verdict
 
 
-def _undos(order: Order, trust: Trust, facts: Facts) -> list[Verdict]:
-    texts = [step.undo for step in order.shown.steps if step.undo]
-    return [judge(text, bundle=trust.bundle, facts=facts, second=trust.second) for text in texts]
+def _undos(order: Order, trust: Trust, facts: Facts) -> list[Verdict | None]:
+    return [
+        judge(step.undo, bundle=trust.bundle, facts=facts, second=trust.second)
+        if step.undo
+        else None
+        for step in order.shown.steps
+    ]
 
 
 def _program(verdict: Verdict) -> Program:

@@ -1,6 +1,6 @@
 """The risk of a judged command, in the one word that quorums are named by."""
 
-from policy.verdict import Verdict
+from policy.verdict import Ruling, Verdict
 
 LOW = "low"
 
@@ -10,6 +10,10 @@ def risk_of(verdict: Verdict) -> str:
     return str(getattr(verdict, "risk", LOW))
 
 
-def worst_of(*risks: str) -> str:
-    """The one that is not "low", if there is one; a word nobody knows is not low."""
-    return next((risk for risk in sorted(risks) if risk != LOW), LOW)
+def risk_with_undo(verdict: Verdict, undo: Verdict | None) -> str:
+    """Of a command and of what undoes it; an undo that is not `allow` never runs by itself.
+
+    The one that is not "low" counts, if there is one; a word nobody knows is not low.
+    """
+    runs = [verdict, *([undo] if undo is not None and undo.ruling is Ruling.ALLOW else [])]
+    return next((risk for risk in sorted(map(risk_of, runs)) if risk != LOW), LOW)

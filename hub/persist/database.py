@@ -4,7 +4,7 @@ SQL lives in the `.sql` files beside this module; each query has a name and a se
 database refuses becomes a `DatabaseError` with one readable line.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -17,6 +17,7 @@ from psycopg.types.json import Jsonb, set_json_dumps
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from appliance import records
+from appliance.people import People
 from hub.errors import DatabaseError, EventError, MoveError
 
 _FOLDER = Path(__file__).parent
@@ -55,8 +56,11 @@ def _add(found: dict[str, str], name: str, text: str, path: Path) -> None:
 class Work:
     """One transaction; named queries with named parameters."""
 
-    def __init__(self, connection: psycopg.Connection[DictRow]) -> None:
+    def __init__(
+        self, connection: psycopg.Connection[DictRow], *, people: "PeopleSource | None" = None
+    ) -> None:
         self._connection = connection
+        self.people = people  # where the people in force come from; see hub/persist/people.py
 
     def one(self, query: str, **parameters: Any) -> dict[str, Any] | None:
         """The first row, or None."""
@@ -79,11 +83,15 @@ class Work:
         return self._connection.execute(_text(query), parameters)
 
 
+PeopleSource = Callable[[Work], People | None]
+
+
 class Database:
     """A pool of connections to one PostgreSQL."""
 
     def __init__(self, dsn: str, *, size: int = 4) -> None:
         self.dsn = dsn
+        self.people: PeopleSource | None = None  # set where the list is published as signed trust
         self._pool: ConnectionPool[psycopg.Connection[DictRow]] = ConnectionPool(
             dsn,
             min_size=1,
@@ -99,7 +107,7 @@ class Database:
         """A transaction: commits at the end of the block, rolls back on any exception."""
         try:
             with self._pool.connection() as connection:
-                yield Work(connection)
+                yield Work(connection, people=self.people)
         except PoolTimeout as error:
             raise DatabaseError("PostgreSQL does not answer; see its log") from error
         except psycopg.errors.CheckViolation as error:

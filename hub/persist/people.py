@@ -15,7 +15,12 @@ NOBODY = "nobody may approve yet: publish people.json"
 
 
 def people_in_force(work: Work) -> People | None:
-    """The published list of people; None while there is none."""
+    """The published list of people; None while there is none.
+
+    Where signed trust is configured (`Database.people`) it says who they are, and no row does.
+    """
+    if work.people is not None:
+        return work.people(work)
     row = work.one("people_in_force")
     return None if row is None else records.from_builtins(row["body"], People)
 

@@ -286,6 +286,21 @@ def test_a_risky_undo_needs_as_many_people_as_a_risky_command(
     refused(report, victim, because="it needs 2")
 
 
+def test_an_undo_that_never_runs_by_itself_needs_nobody_more(
+    forge: Forge, victim: Victim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        Verdict,
+        "risk",
+        property(lambda self: "high" if "frobnicate" in self.text else "low"),
+        raising=False,
+    )
+    finding = forge.finding(victim.pid)
+    plain = forge.shown(finding, f"kill -TERM {victim.pid}")
+    shown = changed(plain, steps=(changed(plain.steps[0], undo="frobnicate"),))
+    ran(forge.give(forge.order(finding, shown=shown)), victim)
+
+
 def test_a_risk_that_the_list_of_people_does_not_know_needs_the_most_people(
     forge: Forge, victim: Victim, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -194,6 +194,17 @@ def test_while_nobody_is_published_nobody_may_approve(database: Database, waitin
         assert role_in_force(work, "anybody", row="admin") == "admin"
 
 
+def test_where_signed_trust_names_the_people_no_row_of_the_database_does(
+    database: Database, waiting: str
+) -> None:
+    database.people = lambda _: people(OPERATORS[1])
+    refused(database, waiting, "may look, not answer", by=0)
+    database.people = lambda _: None
+    refused(database, waiting, "publish people.json", by=1)
+    database.people = lambda _: people(OPERATORS[1])
+    assert yes(database, waiting, by=1).enough
+
+
 def test_an_authenticator_whose_counter_goes_back_is_refused_on_the_hub(
     database: Database, pipeline: Pipeline, waiting: str
 ) -> None:
