@@ -196,6 +196,9 @@ MANGLE: dict[str, Callable[[str], str]] = {
     "newline": lambda text: text + "\n",
     "space": lambda text: f" {text}",
     "last bit": lambda text: text[:-1] + chr(ord(text[-1]) + 1),
+    "spare bits": lambda text: f"{text.rstrip('=')[:-1]}{chr(ord(text.rstrip('=')[-1]) + 1)}=="[
+        : len(text)
+    ],
     "standard": lambda text: "+/" + text[2:],
     "garbage": lambda text: "\u0000\ud7ff{}" + text,
     "another byte": lambda text: ("B" if text[0] == "A" else "A") + text[1:],

@@ -1,11 +1,11 @@
 """Put incidents into a database as the hub would leave them at each stage of their life."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from threading import Event, Thread
 from typing import Any
 
 import msgspec
@@ -70,7 +70,7 @@ def alive(db: Database, *, log: bool = True) -> None:
 @contextmanager
 def notary(db: Database, log: list[str] | None = None) -> Iterator[None]:
     """A notary's double: it lives, takes what is offered, and notes the types of the entries."""
-    ended = Event()
+    ended = threading.Event()
 
     def take() -> None:
         while not ended.wait(0.5):
@@ -82,7 +82,7 @@ def notary(db: Database, log: list[str] | None = None) -> Iterator[None]:
                 log.extend(row["type"] for row in found)
 
     alive(db)
-    thread = Thread(target=take)
+    thread = threading.Thread(target=take)
     thread.start()
     try:
         yield
