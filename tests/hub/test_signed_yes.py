@@ -194,6 +194,17 @@ def test_while_nobody_is_published_nobody_may_approve(database: Database, waitin
         assert role_in_force(work, "anybody", row="admin") == "admin"
 
 
+def test_where_signed_trust_names_the_people_no_row_of_the_database_does(
+    database: Database, waiting: str
+) -> None:
+    database.people = lambda _: people(OPERATORS[1])
+    refused(database, waiting, "may look, not answer", by=0)
+    database.people = lambda _: None
+    refused(database, waiting, "publish people.json", by=1)
+    database.people = lambda _: people(OPERATORS[1])
+    assert yes(database, waiting, by=1).enough
+
+
 def test_an_authenticator_whose_counter_goes_back_is_refused_on_the_hub(
     database: Database, pipeline: Pipeline, waiting: str
 ) -> None:
@@ -361,6 +372,15 @@ def test_a_draft_that_is_no_plan_changes_nothing(
         propose(database, incident_id=waiting, who=FIRST, draft=bad, now=NOW)
     assert state_of(database, waiting) == "awaiting"
     assert shown_of(database, waiting) == before
+
+
+def test_a_newline_after_the_last_undo_is_no_undo(
+    database: Database, waiting: str, pipeline: Pipeline
+) -> None:
+    written = draft("uptime", KILL, undos=("", "df", "", ""))
+    propose(database, incident_id=waiting, who=FIRST, draft=written, now=NOW)
+    pipeline.turn(NOW)
+    assert [step.undo for step in shown_of(database, waiting)[0].steps] == [None, "df"]
 
 
 def test_undos_belong_to_their_commands_and_raise_the_risk(
