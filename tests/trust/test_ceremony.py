@@ -102,6 +102,7 @@ def desk(tmp_path: Path, dsn: str) -> Desk:
     return Desk(tmp_path, dsn)
 
 
+@pytest.mark.timeout(500)  # some forty real processes
 def test_the_document_does_what_it_says(desk: Desk, database: Database) -> None:
     published = []
     for line in COMMANDS:
