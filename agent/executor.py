@@ -33,6 +33,7 @@ from agent import (
     undo_check,
     units,
 )
+from agent.belief import Keeper
 from agent.errors import (
     AsideError,
     JournalError,
@@ -255,26 +256,28 @@ class Executor:
 
     def believe(self, files: dict[str, bytes]) -> "Held":
         """Take signed trust over if it verifies; without files only say what is believed."""
-        keeper, refusal = self.trust.keeper, ""
-        if keeper is None:
+        if self.trust.keeper is None:
             return Held(refusal="this node takes policy and keys from its own files: no trust_root")
-        if files:
-            try:
-                believed = keeper.offer(files, now=_now())
-            except (RefusedError, AsideError) as error:
-                refusal = str(error)
-                _log.warning("signed trust refused: %s", journal.shown(refusal))
-            else:
-                with self._judging:
-                    self.trust.take(believed)
-                _log.info("signed trust: %s", believed.belief.versions)
-            prctl.give_back_memory()
+        refusal = self._offer(self.trust.keeper, files) if files else ""
+        prctl.give_back_memory()
         held = self.trust.believed
         return Held(
             versions=held.belief.versions if held else {},
             refusal=journal.shown(refusal),
             trouble=self.trust.trouble(_now()),
         )
+
+    def _offer(self, keeper: Keeper, files: dict[str, bytes]) -> str:
+        """Why the set was not taken; empty when it is in force now."""
+        try:
+            believed = keeper.offer(files, now=_now())
+        except (RefusedError, AsideError) as error:
+            _log.warning("signed trust refused: %s", journal.shown(str(error)))
+            return str(error)
+        with self._judging:
+            self.trust.take(believed)
+        _log.info("signed trust: %s", believed.belief.versions)
+        return ""
 
     def untold(self) -> list[Report]:
         """Reports the agent does not have yet."""
@@ -458,6 +461,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _serve(chosen: ExecutorSettings, trust: Trust, second: GuardedReader) -> int:
     prctl.no_new_privileges()
+    prctl.one_arena()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(_MAX_FILES, most), min(_MAX_FILES, most)))
