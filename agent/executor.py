@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from agent import order_check, prctl
+from agent import only_one, order_check, prctl
 from agent.errors import JournalError, OrderRefusedError
 from agent.execute import run_step
 from agent.execution_journal import ExecutionJournal, Line, What
@@ -200,6 +200,7 @@ def _serve(chosen: ExecutorSettings, trust: Trust, second: GuardedReader) -> int
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(_MAX_FILES, most), min(_MAX_FILES, most)))
     if trust.bundle.refusal:
         _log.error("%s; every order is refused until it is mended", trust.bundle.refusal)
+    only_one.hold(chosen.state_dir)  # before the journal is read
     book = ExecutionJournal(chosen.state_dir / "journal.jsonl")
     for report in book.recover(now=_now()):
         _log.warning("after a crash: order %s: %s", report.order_id, report.reason)
