@@ -27,6 +27,7 @@ from agent import (
     journal_file,
     keys,
     moment,
+    only_one,
     order_check,
     prctl,
     programs,
@@ -469,6 +470,7 @@ def _serve(chosen: ExecutorSettings, trust: Trust, second: GuardedReader) -> int
         _log.error("%s; no live order runs until signed trust comes", trouble)
     elif trust.bundle.refusal:
         _log.error("%s; every order is refused until it is mended", trust.bundle.refusal)
+    only_one.hold(chosen.state_dir)  # before the journal is read
     keys.witness_key(chosen.state_dir, chosen.node)  # made at the first start
     if fork := trust.log.fork:
         _log.critical("the audit log forked: %s; no order runs until clear-fork", fork.reason)
