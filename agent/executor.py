@@ -35,6 +35,7 @@ from appliance.errors import SentinelError
 from appliance.ids import uuid7
 from appliance.records import Mode, Order, Outcome, Report, StepResult
 from audit.errors import AuditRefusedError
+from audit.note import Vkey
 from policy.worker import GuardedReader
 
 _MAX_FILES = 1024
@@ -113,19 +114,19 @@ class Executor:
 
         Raises `LogStaleError` when the proof does not start here. Without a note it only tells.
         """
-        vkey = self.trust.audit_vkey
+        vkeys = self.trust.audit_vkeys
         if note:
             try:
-                self.trust.log.accept(note, proof, vkey=vkey)
+                self.trust.log.accept(note, proof, vkeys=vkeys)
             except LogStaleError:
                 raise
             except LogForkedError as error:
                 _log.critical("THE AUDIT LOG FORKED: %s; no order runs until clear-fork", error)
             except AuditRefusedError as error:
                 _log.warning("a checkpoint was refused: %s", error)
-                standing = self.trust.log.standing(vkey=vkey)
+                standing = self.trust.log.standing(vkeys=vkeys)
                 return structs.replace(standing, refusal=str(error))
-        return self.trust.log.standing(vkey=vkey)
+        return self.trust.log.standing(vkeys=vkeys)
 
     @property
     def dry_run(self) -> bool:
@@ -193,7 +194,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Serve orders until SIGTERM; 0 when it ended as asked."""
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] == ["clear-fork"]:
-        return forks.main(words[1:])
+        return forks.main(words[1:], audit_vkeys=_audit_vkeys)
     parser = argparse.ArgumentParser(prog="sentinel-executor", description=__doc__)
     parser.add_argument("--version", action="version", version=f"sentinel {__version__}")
     default = Path("/etc/sentinel/executor.toml")
@@ -224,6 +225,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SentinelError as error:
         sys.stderr.write(f"sentinel-executor: {error}\n")
         return error.exit_status
+
+
+def _audit_vkeys(chosen: ExecutorSettings) -> tuple[Vkey, ...]:
+    with GuardedReader() as second:
+        return load_trust(chosen, second, checking=True).audit_vkeys
 
 
 def _serve(chosen: ExecutorSettings, trust: Trust, second: GuardedReader) -> int:

@@ -10,7 +10,7 @@ import fcntl
 import hashlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,10 @@ from appliance.errors import SentinelError
 from appliance.records import Count, Digest, Record
 from audit.checkpoint import open_checkpoint
 from audit.errors import AuditRefusedError
-from audit.note import Vkey, parse_vkey
+from audit.note import Vkey
+
+AuditVkeys = Callable[[ExecutorSettings], Sequence[Vkey]]
+"""The log's keys that this node believes; read only when somebody asks to follow another log."""
 
 MOST_FOREIGN = 4  # notes that another key signed: anybody can make as many as they like
 
@@ -111,24 +114,25 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def main(argv: Sequence[str]) -> int:
+def main(argv: Sequence[str], *, audit_vkeys: AuditVkeys) -> int:
     """`sentinel-executor clear-fork`: 0 cleared, 1 there is none, 2 could not tell."""
     asked = _parser().parse_args(argv)
     journal.start("sentinel-executor", verbose=False)
     try:
         chosen = settings.load(asked.config, ExecutorSettings)
+        vkeys = audit_vkeys(chosen) if asked.accept else ()
         with one_at_a_time(chosen.state_dir):
-            return _clear(chosen, asked.accept)
+            return _clear(chosen, asked.accept, vkeys)
     except (SentinelError, OSError, UnicodeDecodeError) as error:
         sys.stderr.write(f"sentinel-executor clear-fork: {error}\n")
         return getattr(error, "exit_status", 2)
 
 
-def _clear(chosen: ExecutorSettings, accept: Path | None) -> int:
+def _clear(chosen: ExecutorSettings, accept: Path | None, vkeys: Sequence[Vkey]) -> int:
     file = ForkFile(chosen.state_dir)
     fork = file.read()
     if accept is not None:
-        seen = _believed(accept.read_text(encoding="utf-8"), chosen)
+        seen = _believed(accept.read_text(encoding="utf-8"), vkeys)
         remember(chosen.state_dir / "checkpoint.json", seen)
         # From here on the node follows the other history, and still runs nothing until the fork
         # is cleared below.
@@ -144,10 +148,9 @@ def _clear(chosen: ExecutorSettings, accept: Path | None) -> int:
     return 0
 
 
-def _believed(note: str, chosen: ExecutorSettings) -> Seen:
-    vkey: Vkey = parse_vkey(chosen.audit_vkey.read_text(encoding="ascii").strip())
+def _believed(note: str, vkeys: Sequence[Vkey]) -> Seen:
     try:
-        checkpoint = open_checkpoint(note, [vkey])
+        checkpoint = open_checkpoint(note, vkeys)
     except AuditRefusedError as error:
         raise AuditRefusedError(f"that checkpoint is not believed: {error}") from error
     return Seen(size=checkpoint.size, root=checkpoint.root.hex(), note=note)

@@ -45,6 +45,11 @@ class Trust:
         self.log = Witness(file=self.checkpoint_file, node=self.node, first_note=self.first_note)
 
     @property
+    def audit_vkeys(self) -> tuple[Vkey, ...]:
+        """Every key whose checkpoints count."""
+        return (self.audit_vkey,)
+
+    @property
     def seen(self) -> Seen | None:
         """The newest checkpoint this node accepted."""
         return self.log.seen
