@@ -17,6 +17,7 @@ from agent.errors import LogForkedError, LogStaleError
 from agent.forks import Fork, ForkFile, Seen, one_at_a_time
 from agent.keys import witness_key
 from agent.log_proof import LogProof, Standing
+from appliance.journal import shown
 from audit.checkpoint import Checkpoint, open_checkpoint
 from audit.cosignature import cosign
 from audit.errors import AuditRefusedError, CheckpointError, ProofError
@@ -127,7 +128,10 @@ class Witness:
         except AuditRefusedError as error:
             seen = self.seen
             accepted = seen.note if seen else ""
-            fork = Fork(at=datetime.now(UTC), reason=str(error), accepted=accepted, refused=note)
+            text = note.encode("utf-8", "replace").decode()  # what cannot be written is not kept so
+            fork = Fork(
+                at=datetime.now(UTC), reason=shown(str(error)), accepted=accepted, refused=text
+            )
             self._forks.keep_foreign(fork)  # it proves nothing, and so it stops nothing
             raise
         if checkpoint.size == 0:

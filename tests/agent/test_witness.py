@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -113,6 +114,25 @@ def test_an_honest_proof_with_anything_changed_in_it_is_none(
         with pytest.raises(LogForkedError):
             witness.accept(log.note(), LogProof(log_from=before, path=tuple(path)), vkeys=[VKEY])
         assert stands_at(witness) == (before, log.cut(before).root)
+
+
+@given(text=st.text(st.characters(), max_size=300), data=st.data())
+@settings(max_examples=150, deadline=None)
+def test_any_text_that_is_no_note_of_the_log_is_refused_and_changes_nothing(
+    text: str, data: st.DataObject
+) -> None:
+    log = tree(9)
+    note = data.draw(
+        st.sampled_from([text, log.note() + text, text + log.note(), log.note()[:-1], "\ud800\n"])
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        witness = witness_in(Path(folder))
+        accept(witness, log.cut(5))
+        before = witness.file.read_bytes()
+        with suppress(RefusedError):
+            witness.accept(note, LogProof(log_from=4), vkeys=[VKEY])
+        assert witness.file.read_bytes() == before
+        assert witness.fork is None
 
 
 class Anybody(RuleBasedStateMachine):

@@ -14,6 +14,7 @@ from agent.log_proof import LogProof, Standing, read
 from agent.witness import Witness
 from appliance import records
 from appliance.envelope import ORDER_TYPE, open_sealed
+from appliance.people import Keys
 from appliance.records import Mode, Order
 from appliance.wire import sentinel_pb2 as pb
 from audit import proof
@@ -447,7 +448,14 @@ def test_an_order_waits_until_enough_witnesses_have_seen_its_approval(
         nodes.append(Node(tmp_path, notary, name))
         hub.hears(nodes[-1])
     keys = tuple(parse_witness(one.stands().vkey) for one in nodes)
-    pipeline.desk.witness_vkeys, pipeline.desk.witness_quorum = keys, 2
+    pipeline.desk.take_keys(
+        Keys(
+            order_keys=("",),
+            audit_vkeys=(notary.signer.vkey,),
+            witness_vkeys=tuple(map(str, keys)),
+            witness_quorum=2,
+        )
+    )
     notary.write(2)
     hub.round(*nodes)  # all have cosigned, but from before the approval
     incident_id = approved(database, pipeline)
