@@ -205,19 +205,19 @@ class Executor:
 
         Raises `LogStaleError` when the proof does not start here. Without a note it only tells.
         """
-        vkey = self.trust.vkey_of(note)
+        vkeys = self.trust.audit_vkeys
         if note:
             try:
-                self.trust.log.accept(note, proof, vkey=vkey)
+                self.trust.log.accept(note, proof, vkeys=vkeys)
             except LogStaleError:
                 raise
             except LogForkedError as error:
                 _log.critical("THE AUDIT LOG FORKED: %s; no order runs until clear-fork", error)
             except AuditRefusedError as error:
                 _log.warning("a checkpoint was refused: %s", error)
-                standing = self.trust.log.standing(vkey=vkey)
+                standing = self.trust.log.standing(vkeys=vkeys)
                 return structs.replace(standing, refusal=str(error))
-        return self.trust.log.standing(vkey=vkey)
+        return self.trust.log.standing(vkeys=vkeys)
 
     @property
     def dry_run(self) -> bool:

@@ -109,7 +109,7 @@ def connect(order: Order, trust: Trust, proof: LogProof) -> None:
     for given in order.approvals:
         try:
             note = log_proof.parse(given.proof).note
-            trust.log.accept(note, proof, vkey=trust.vkey_of(note))
+            trust.log.accept(note, proof, vkeys=trust.audit_vkeys)
         except LogForkedError as error:
             raise OrderRefusedError("7 audit log", str(error)) from error
         except AuditRefusedError:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from agent.errors import LogStaleError
 from agent.execution_journal import ExecutionJournal
@@ -480,6 +481,10 @@ def _clear_fork(config: Path, *words: str) -> int:
 
 def _config(forge: Forge) -> Path:
     (forge.folder / "log.vkey").write_text(forge.signer.vkey)
+    public = forge.order_key.public_key()
+    (forge.folder / "order.pub").write_bytes(
+        public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    )
     path = forge.folder / "executor.toml"
     path.write_text(
         f'node = "h1.test"\nsocket = "{forge.folder}/socket"\n'

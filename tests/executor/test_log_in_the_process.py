@@ -12,9 +12,8 @@ from agent.errors import SocketError
 from agent.log_proof import LogProof
 from appliance.records import Outcome
 from audit.cosignature import parse_witness, verify_line
-from audit.merkle import Subtrees, prove_consistency
 from audit.note import split_note
-from tests.attacks.forge import Forge, _leaf, wait_for
+from tests.attacks.forge import Forge, wait_for
 from tests.executor.test_executor_process import ExecutorProcess
 
 
@@ -40,13 +39,6 @@ def grow(forge: Forge, count: int = 1) -> str:
         shown = forge.shown(forge.finding(), "uptime")
         forge.record(shown, forge.approve(shown))
     return forge.log.checkpoint()
-
-
-def proof(forge: Forge, before: int, after: int) -> LogProof:
-    path: tuple[bytes, ...] = ()
-    if 0 < before < after:
-        path = tuple(prove_consistency(before, after, Subtrees(lambda seq: _leaf(forge.log, seq))))
-    return LogProof(log_from=before, path=path)
 
 
 def command(executor: ExecutorProcess, *words: str) -> "subprocess.CompletedProcess[str]":
@@ -121,7 +113,7 @@ def _push(
         if size <= answered[0]:
             continue
         try:
-            answer = executor.client.witness(note, proof(forge, answered[0], size))
+            answer = executor.client.witness(note, forge.proof_to(size, seen_size=answered[0]))
         except SocketError:
             return
         assert answer.standing is not None
@@ -145,12 +137,12 @@ def test_a_fork_stops_the_running_executor_and_the_command_lets_it_go_on(
     assert "does not extend" in answer.standing.fork
     wait_for(lambda: "THE AUDIT LOG FORKED" in executor.log.read_text())
     order = forge.order(forge.finding(), "uptime")
-    executor.client.submit(forge.seal(order), proof(forge, seen.size, forge.log.size))
+    executor.give(forge, order)
     assert executor.report_on(order).refused_step == "7 audit log"
     done = command(executor, "clear-fork")
     assert done.returncode == 0, done.stderr
     order = forge.order(forge.finding(), "uptime")
-    executor.client.submit(forge.seal(order), proof(forge, seen.size, forge.log.size))
+    executor.give(forge, order)
     assert executor.report_on(order).outcome is Outcome.SUCCEEDED
     other.close()
 
