@@ -13,6 +13,7 @@ import pytest
 from agent import confine
 from agent.execute import run_step
 from agent.plain import Plain, below, strangers
+from agent.run_program import _SPARE_BYTES, Output
 from agent.sandbox import CommandLimits
 from appliance.records import MAX_OUTPUT_BYTES, Outcome
 from tests.attacks.forge import wait_for
@@ -201,10 +202,18 @@ def test_no_new_privileges_reach_a_command() -> None:
     assert "NoNewPrivs:\t1" in ran("grep NoNewPrivs /proc/self/status").result.output
 
 
-def test_a_secret_that_the_cut_would_divide_is_redacted_whole() -> None:
-    token = "hvs." + "A" * 200
-    for short in (10, 100, 190):
-        filling = "x" * (MAX_OUTPUT_BYTES - short - 1)
-        printed = ran(f'{PYTHON} \'print("x" * {len(filling)}, "{token}", "y" * 20000)\'')
-        assert "hvs.AAAA" not in printed.result.output
-        assert printed.result.output_bytes > MAX_OUTPUT_BYTES
+@pytest.mark.parametrize(
+    "before", [b"", b"-----BEGIN PRIVATE KEY-----" + b"k" * 20_000 + b"-----END PRIVATE KEY-----"]
+)
+@pytest.mark.parametrize("shown", [6, 15, 23])
+def test_a_secret_that_a_cut_divides_is_not_shown(before: bytes, shown: int) -> None:
+    """Neither at the end of what is shown, nor at the end of what is kept to look for secrets.
+
+    The long key makes what is shown shorter, so that the end of what is kept comes into view.
+    """
+    token = b"hvs." + b"A" * 200
+    for cut in (MAX_OUTPUT_BYTES, MAX_OUTPUT_BYTES + _SPARE_BYTES):
+        output = Output()
+        output.add(before + b"x" * (cut - len(before) - shown - 1) + b" " + token + b" y" * 20_000)
+        assert "hvs." not in output.text()
+        assert len(output.text()) <= MAX_OUTPUT_BYTES
