@@ -22,6 +22,7 @@ from appliance.envelope import parse_public_key
 from appliance.errors import EnvelopeError, RefusedError, SettingsError, TrustError
 from appliance.people import Keys, People
 from appliance.trust_files import KEYS, PEOPLE, POLICY, Belief, Kept, Question, Verdict
+from audit.cosignature import WitnessKey, parse_witness
 from audit.errors import VkeyError
 from audit.note import Vkey, parse_vkey
 from policy.errors import PolicyError
@@ -45,6 +46,7 @@ class Believed:
     keys: Keys
     order_keys: tuple[Ed25519PublicKey, ...]
     audit_vkeys: tuple[Vkey, ...]
+    witness_vkeys: tuple[WitnessKey, ...]
 
 
 class Keeper:
@@ -128,6 +130,7 @@ class Keeper:
             keys=keys,
             order_keys=_order_keys(keys),
             audit_vkeys=_vkeys(keys),
+            witness_vkeys=_witnesses(keys),
         )
 
     def _policy(self, packed: bytes) -> tuple[Bundle, InForce]:
@@ -159,6 +162,13 @@ def _order_keys(keys: Keys) -> tuple[Ed25519PublicKey, ...]:
 def _vkeys(keys: Keys) -> tuple[Vkey, ...]:
     try:
         return tuple(parse_vkey(text.strip()) for text in keys.audit_vkeys)
+    except VkeyError as error:
+        raise TrustError(f"{KEYS}: {error}") from error
+
+
+def _witnesses(keys: Keys) -> tuple[WitnessKey, ...]:
+    try:
+        return tuple(parse_witness(text.strip()) for text in keys.witness_vkeys)
     except VkeyError as error:
         raise TrustError(f"{KEYS}: {error}") from error
 

@@ -73,6 +73,8 @@ class Trust:
         """Check orders against this set from now on; nobody may be checking one meanwhile."""
         self.order_key, self.audit_vkey = believed.order_keys[0], believed.audit_vkeys[0]
         self.bundle, self.people, self.believed = believed.bundle, believed.people, believed
+        self.witness_vkeys = believed.witness_vkeys
+        self.witness_quorum = believed.keys.witness_quorum
 
     def trouble(self, clock: datetime) -> str:
         """Why signed trust lets no live order run at this moment; empty when it may."""
