@@ -33,6 +33,11 @@ class LogWatch:
         self._asked = False
         self._told = Standing()
 
+    @property
+    def fork(self) -> str:
+        """Why no order runs here, as the executor last said; empty: all is well."""
+        return shown(self._told.fork)
+
     def start(self) -> None:
         """Begin to listen to both sides."""
         threading.Thread(target=self._run, name="log_watch", daemon=True).start()

@@ -235,6 +235,7 @@ class Agent:
             waiting_bytes=counts.bytes,
             dropped=counts.dropped,
             aside=counts.aside,
+            log_fork=self.log_watch.fork,
             findings=tuple(
                 OpenFinding(
                     finding_id=finding_id,

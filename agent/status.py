@@ -35,6 +35,7 @@ class Status(Record, frozen=True, kw_only=True):
     dropped: int  # events the spool could not keep, since it was made
     aside: int  # events the hub refused
     findings: tuple[OpenFinding, ...]
+    log_fork: str = ""  # why no order runs here until a person has looked
 
 
 def write(folder: Path, status: Status) -> None:
@@ -55,10 +56,11 @@ def read(folder: Path) -> Status:
 
 
 def is_well(status: Status, *, now: datetime | None = None) -> bool:
-    """Whether the agent runs, is connected, has its executor, and that one something to believe."""
+    """Whether the agent runs, is connected, and its executor may run orders."""
     age = (now or datetime.now(UTC)) - status.at
     alive = age < timedelta(seconds=_STALE_CYCLES * status.cycle_s + 5)
-    return alive and status.connected and status.executor_answers and not status.trust
+    executor = status.executor_answers and not status.trust and not status.log_fork
+    return alive and status.connected and executor
 
 
 def lines(status: Status) -> list[str]:
@@ -74,6 +76,8 @@ def lines(status: Status) -> list[str]:
         f"spool     {status.waiting} waiting ({status.waiting_bytes} bytes), {lost}",
         f"findings  {len(status.findings)} open",
     ]
+    if status.log_fork:
+        found.append(f"audit log FORKED, no order runs: {status.log_fork}")
     found += [
         f"          {one.condition}: {one.observed:.1f}, limit {one.limit:.1f} ({one.finding_id})"
         for one in status.findings

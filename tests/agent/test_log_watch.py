@@ -140,6 +140,7 @@ def test_a_fork_that_a_person_clears_is_told_without_being_asked(
     assert eventually(lambda: bool(said) and said[-1].size == 20)
     watch.offer(tree(20, history=2).note(), NO_PROOF)
     assert eventually(lambda: "two histories" in said[-1].fork)
+    assert "two histories" in watch.fork
     ForkFile(desk.own.file.parent).clear(now=datetime.now(UTC))
     assert eventually(lambda: said[-1].fork == "")
 
