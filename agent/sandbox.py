@@ -67,7 +67,7 @@ class CommandLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     tasks: Annotated[int, msgspec.Meta(ge=4, le=32768)] = 128  # processes and threads
     cpu_percent: Annotated[int, msgspec.Meta(ge=5, le=100_000)] = 100  # 100 is one processor
     file_mb: Megabytes = 4096  # the largest file it may write
-    open_files: Annotated[int, msgspec.Meta(ge=64, le=1_000_000)] = 1024
+    open_files: Annotated[int, msgspec.Meta(ge=64, le=1_000_000)] = 1024  # of one process
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

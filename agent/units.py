@@ -30,6 +30,7 @@ _PATH = "/usr/bin:/bin"
 _BOOTED = Path("/run/systemd/system")
 _ANSWER_S = 20.0
 _CLIENT_S = 5.0  # for systemd-run to see that its unit has ended
+_ALONE = "it was killed: the client that waited for it had ended"
 _NO_UNIT = "systemd did not start it"
 _NOT_A_NAME = re.compile(r"[^A-Za-z0-9-]")
 _SHOWN = "Id,LoadState,ActiveState,Result,ExecMainCode,ExecMainStatus"
@@ -110,13 +111,16 @@ class Units:
     def ended(self, unit: str) -> Ended:
         """How a unit ended that did not end well, and forget it."""
         values = _show(unit)
-        if not _is_over(values):
+        if alone := not _is_over(values):
             self.kill([unit])  # its client is gone, it is not
             values = _show(unit)
-        if values.get("LoadState") != "loaded":
+        if values.get("LoadState") == "loaded":
+            _systemctl("reset-failed", unit)
+        elif not alone:
             return Ended()
-        _systemctl("reset-failed", unit)
-        return _ended(values, self._limits)
+        return (
+            Ended(status=-9, because=_ALONE, limit=True) if alone else _ended(values, self._limits)
+        )
 
     def leftovers(self) -> list[str]:
         """Units of orders that are there though no executor ran: what a crash left."""

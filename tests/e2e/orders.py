@@ -43,6 +43,7 @@ Type=exec
 Environment=PYTHONPATH={_HOME} PYTHONDONTWRITEBYTECODE=1
 ExecStart=/usr/bin/python3.11 -m agent.executor --config /etc/sentinel/executor.toml
 RuntimeDirectory=sentinel
+KillMode=mixed
 StateDirectory=sentinel-executor
 """
 _SETTINGS = f"""

@@ -226,6 +226,29 @@ def test_a_unit_that_a_killed_executor_left_is_ended_and_told(host: Host, orders
     assert mine == ["claimed", "started", "done", "reported"]
 
 
+def test_a_command_whose_client_is_ended_does_not_run_on(host: Host, orders: Orders) -> None:
+    host.sh("mkdir -p /srv/granted; rm -f /srv/granted/*")
+    order = orders.order("sandbox-probe granted /srv/granted leave=/srv/granted/pid sleep=300")
+    orders.submit(order)
+    pid = int(wait_for(lambda: host.sh("cat /srv/granted/pid 2>/dev/null", check=False)))
+    host.run("pkill", "-TERM", "-x", "systemd-run")
+    report = orders.report_on(order)
+    assert report.outcome is Outcome.FAILED
+    assert "the client that waited for it had ended" in report.reason
+    assert not host.alive(pid)
+
+
+def test_an_executor_that_is_stopped_ends_its_command_first_and_tells(
+    host: Host, orders: Orders
+) -> None:
+    order = orders.order("sandbox-probe closed sleep=3")
+    orders.submit(order)
+    wait_for(host.units)
+    host.run("systemctl", "stop", "sentinel-executor")
+    orders.start()
+    assert orders.report_on(order).outcome is Outcome.SUCCEEDED
+
+
 def test_systemd_ends_a_command_when_no_executor_is_left_to(host: Host, orders: Orders) -> None:
     host.sh("mkdir -p /srv/granted; rm -f /srv/granted/*")
     order = orders.order("sandbox-probe granted /srv/granted leave=/srv/granted/pid sleep=300",
