@@ -348,6 +348,7 @@ class Executor:
                 said.append(f"command {step.index + 1} {ran.because}")
             outcome = ran.outcome
             if outcome is not Outcome.SUCCEEDED:
+                said += [self.halts.reason] if self.halts.in_force else []
                 break
         return self._report(
             order.order_id, outcome, reason="; ".join(said), steps=results, undo_of=undo_of

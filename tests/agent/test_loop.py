@@ -204,8 +204,10 @@ def test_the_rollback_of_an_order_that_did_not_help_is_due_after_that_was_spoole
     (persisting,) = world.cycle(20)
     assert isinstance(persisting, Persisting)
     assert world.watch.to_undo() == ["o1"]
-    taken_back = msgspec.structs.replace(report(order_id="o1"), undo_of="r1")
-    world.watch.reported(taken_back, now=world.now)
+    for came_of_it in (Outcome.SUCCEEDED, Outcome.REFUSED):
+        taken_back = report(order_id="o1", outcome=came_of_it)
+        taken_back = msgspec.structs.replace(taken_back, undo_of="r1")
+        world.watch.reported(taken_back, now=world.now)
     world.watch.undo_answered("o1")
     assert world.watch.to_undo() == []
     assert world.cycle(50) == []  # what was taken back is not watched as if it were the order

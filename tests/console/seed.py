@@ -281,7 +281,7 @@ def reported(db: Database, seeded: Seeded, outcome: Outcome) -> None:
     with db.transaction() as work:
         work.run(
             "add_order", order_id=order_id, incident_id=seeded.incident_id, node="node-1",
-            envelope=b"{}", now=now(), not_after=now() + timedelta(minutes=5),
+            envelope=b"{}", now=now(), not_after=now() + timedelta(minutes=5), log_size=0,
         )  # fmt: skip
     event = Event(event_id=uuid7(), body=report)
     ingest.store_events(db, [ingest.Received(node="node-1", event=event)], now=now())

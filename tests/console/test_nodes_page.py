@@ -147,7 +147,7 @@ def order_of(db: Database) -> str:
     with db.transaction() as work:
         work.run(
             "add_order", order_id=order_id, incident_id=seeded.incident_id, node=NODE,
-            envelope=b"{}", now=seed.now(), not_after=seed.now(),
+            envelope=b"{}", now=seed.now(), not_after=seed.now(), log_size=0,
         )  # fmt: skip
     seed.moved(db, seeded, seed.State.APPROVED, seed.State.DISPATCHED)
     return order_id

@@ -59,7 +59,7 @@ def dispatched(db: Database, *, node: str = NODE) -> tuple[str, Finding, str]:
     with db.transaction() as work:
         work.run(
             "add_order", order_id=order_id, incident_id=incident_id, node=node, envelope=b"{}",
-            now=NOW, not_after=NOW,
+            now=NOW, not_after=NOW, log_size=0,
         )  # fmt: skip
         for state in path:
             assert move(
