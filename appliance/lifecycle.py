@@ -38,9 +38,9 @@ MOVES: dict[State, frozenset[State]] = {
             State.APPROVED,
             State.REJECTED,
             State.EXPIRED,
-            State.PROPOSED,  # an operator wrote other commands
             State.RECOVERED,
             State.CLOSED,
+            State.PROPOSED,  # an operator wrote other commands: they are judged anew
         }
     ),
     State.MANUAL: frozenset({State.PROPOSED, State.RECOVERED, State.CLOSED}),

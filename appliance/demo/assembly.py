@@ -47,7 +47,7 @@ class Wanted:
     console_port: int | None
     hub_port: int | None
     vault_port: int | None
-    password_only: bool = False
+    password_only: bool = False  # no operator's key is asked for
 
 
 @dataclass(slots=True)
@@ -71,13 +71,13 @@ class Assembly:
             model=self.wanted.model,
             dsn=dsn,
             vault_token=site.make_token(),
-            password_only=self.wanted.password_only,
         )
         self._start_vault(chosen)
         site.make_keys(chosen)
         site.sign_policy(chosen)
         with Database(dsn, size=1) as db:
-            people.publish(db, people.make_people(chosen), now=datetime.now(UTC))
+            password_only = self.wanted.password_only
+            people.publish(db, chosen, password_only=password_only, now=datetime.now(UTC))
         site.write_settings(chosen)
         self._start_hub(chosen)
         self._start_node(chosen)

@@ -5,6 +5,7 @@ puts it in force at its hub.
 """
 
 from datetime import datetime
+from pathlib import Path
 
 from appliance import records
 from appliance.demo.site import Site
@@ -17,23 +18,24 @@ from hub.persist.people import put_in_force
 OPERATOR = "demo"
 
 
-def make_people(site: Site) -> People:
-    """The list, with the operator's key; a second start on the same folder keeps the key."""
-    if not site.operator_key.exists():
-        make_key(site.operator_key)
-    key = credential(load_key(site.operator_key))
-    made = People(
+def operator_key(site: Site) -> Path:
+    """The demo operator's own key, made at the first start."""
+    path = site.root / "keys" / "operator.key"
+    if not path.exists():
+        make_key(path)
+    return path
+
+
+def publish(db: Database, site: Site, *, password_only: bool, now: datetime) -> None:
+    """Write the list where the node reads it, and put it in force at the hub."""
+    key = credential(load_key(operator_key(site)))
+    people = People(
         persons=(Person(name=OPERATOR, role="admin", credentials=(key,)),),
         quorum={"low": 1, "high": 1},  # there is one person
         rp_id="localhost",
         origins=(site.console_url,),
-        password_only=site.password_only,
+        password_only=password_only,
     )
-    site.people.write_bytes(records.to_json(made))
-    return made
-
-
-def publish(db: Database, people: People, *, now: datetime) -> None:
-    """Put the list in force at the hub."""
+    (site.root / "people.json").write_bytes(records.to_json(people))
     with db.transaction() as work:
         put_in_force(work, people, now=now)

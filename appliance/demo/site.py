@@ -41,17 +41,6 @@ class Site:
     model: Path | None
     dsn: str
     vault_token: str
-    password_only: bool = False  # an attended demo: browsers trust its certificate too little
-
-    @property
-    def people(self) -> Path:
-        """Who may say yes, as the node reads it."""
-        return self.root / "people.json"
-
-    @property
-    def operator_key(self) -> Path:
-        """The demo operator's own key."""
-        return self.root / "keys" / "operator.key"
 
     @property
     def log_folder(self) -> Path:
@@ -222,7 +211,7 @@ order_key = "{site.root}/keys/order.pub"
 audit_vkey = "{site.vkey}"
 policy = "{site.policy}"
 policy_key = "{site.root}/keys/policy.pub"
-people = "{site.people}"
+people = "{site.root}/people.json"
 mode = "{site.mode.value}"
 """
 
