@@ -70,7 +70,6 @@ class Assembly:
             model=self.wanted.model,
             dsn=dsn,
             vault_token=site.make_token(),
-            password_only=self.wanted.password_only,
         )
         self._start_vault(chosen)
         site.make_keys(chosen)

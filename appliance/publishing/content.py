@@ -79,7 +79,9 @@ def keys(
     made = {
         "order_keys": [_order_key(path) for path in order_keys] if order_keys else None,
         "audit_vkeys": [_vkey(path) for path in audit_vkeys] if audit_vkeys else None,
-        "witness_vkeys": None if witness_vkeys is None else [_vkey(path, parse_witness) for path in witness_vkeys],
+        "witness_vkeys": None
+        if witness_vkeys is None
+        else [_vkey(path, parse_witness) for path in witness_vkeys],
         "witness_quorum": witness_quorum,
     }
     named = {name: value for name, value in made.items() if value is not None}

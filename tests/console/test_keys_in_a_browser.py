@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, CDPSession, Page, expect
+from playwright.sync_api import Browser, BrowserContext, CDPSession, Page, expect, sync_playwright
 
 from agent.approvals import demand_quorum, demand_signed
 from agent.errors import OrderRefusedError
@@ -26,8 +26,8 @@ from policy.verdict import Verdict
 from tests.console import seed
 from tests.console.conftest import PASSWORD
 from tests.console.seed import Seeded
-from tests.console.site import Site, certify
-from tests.console.test_browser import CONTRAST
+from tests.console.site import Site, certify, trusted
+from tests.console.test_browser import ARGUMENTS, CONTRAST
 
 pytestmark = [pytest.mark.postgres, pytest.mark.browser, pytest.mark.timeout(600)]
 PATIENCE_MS = 60_000  # two browsers on a busy machine are slow, not wrong
@@ -65,6 +65,16 @@ def site(
 def log() -> list[str]:
     """The types of the entries that a notary would have written."""
     return []
+
+
+@pytest.fixture(scope="module")
+def chromium(certificate: Path) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path="/usr/bin/chromium", args=[*ARGUMENTS, trusted(certificate)]
+        )
+        yield browser
+        browser.close()
 
 
 @dataclass

@@ -1,8 +1,11 @@
 """A yes is a person's own signature, and as many people's as the plan's risk needs."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -304,6 +307,68 @@ def test_where_passwords_are_enough_a_signature_that_is_wrong_is_still_wrong(
 ) -> None:
     publish(database, password_only=True)
     refused(database, waiting, "did not sign", signature=OPERATORS[0].sign("0" * 64))
+
+
+def at_once(*calls: Callable[[], object]) -> list[BaseException | None]:
+    """Run all at once; what each raised."""
+    start = threading.Barrier(len(calls))
+
+    def run(call: Callable[[], object]) -> BaseException | None:
+        start.wait()
+        try:
+            call()
+        except (ApprovalError, MoveError) as error:
+            return error
+        return None
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(run, calls))
+
+
+def test_two_people_at_once_are_two_and_nobody_is_counted_twice(
+    database: Database, risky: None, pipeline: Pipeline
+) -> None:
+    for _ in range(5):
+        incident_id, _ = proposed(database, KILL)
+        pipeline.turn(NOW)
+        raised = at_once(*[partial(yes, database, incident_id, by=by) for by in (0, 1, 0, 1)])
+        assert [error is None for error in raised].count(True) == 2
+        assert state_of(database, incident_id) == "approved"
+        given = sql(
+            database,
+            "SELECT operator FROM approval WHERE incident_id = %(of)s ORDER BY operator",
+            of=incident_id,
+        )
+        assert [row["operator"] for row in given] == ["operator-1", "operator-2"]
+
+
+def test_of_two_people_at_once_where_one_is_enough_one_is_told_that_it_is_done(
+    database: Database, pipeline: Pipeline
+) -> None:
+    for _ in range(5):
+        incident_id, _ = proposed(database, KILL)
+        pipeline.turn(NOW)
+        raised = at_once(*[partial(yes, database, incident_id, by=by) for by in (0, 1)])
+        assert sum(error is None for error in raised) == 1
+        assert any("no longer waits" in str(error) for error in raised)
+        assert state_of(database, incident_id) == "approved"
+
+
+def test_a_yes_and_other_commands_at_once_have_one_winner(
+    database: Database, pipeline: Pipeline
+) -> None:
+    for _ in range(5):
+        incident_id, _ = proposed(database, KILL)
+        pipeline.turn(NOW)
+        said, wrote = at_once(
+            partial(yes, database, incident_id, by=1),
+            partial(
+                propose, database, incident_id=incident_id, who=FIRST, draft=draft(KILL), now=NOW
+            ),
+        )
+        assert (said is None) != (wrote is None)
+        assert state_of(database, incident_id) == ("approved" if said is None else "proposed")
+        pipeline.turn(NOW)  # judge what was written, so that the next round takes its own
 
 
 # plans that operators write --------------------------------------------------------------------

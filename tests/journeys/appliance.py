@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from appliance.demo.people import OPERATOR
 
 from appliance.demo.assembly import Assembly, Wanted
 from appliance.demo.command import let_the_log_settle
 from appliance.demo.operator import Console, ConsoleError
-from appliance.demo.site import Site
+from appliance.demo.site import OPERATOR, Site
 from appliance.launch import Launcher, Part
 from appliance.records import Mode
 from audit.__main__ import main as sentinel_audit

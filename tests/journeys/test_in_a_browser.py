@@ -5,9 +5,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from appliance.demo.people import OPERATOR
 from playwright.sync_api import expect, sync_playwright
 
+from appliance.demo.site import OPERATOR
 from tests.browser.__main__ import PROGRAMS
 from tests.browser.picture import FLAGS
 from tests.journeys.appliance import running
