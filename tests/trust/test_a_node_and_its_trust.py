@@ -1,5 +1,6 @@
 """What a node does with what it believes, and without it: no trust, no action."""
 
+import errno
 import os
 import subprocess
 import threading
@@ -204,6 +205,25 @@ def test_a_bit_of_what_is_kept_cannot_be_changed(node: Node) -> None:
     node.restart()
     assert node.executor.trust.people is None
     assert "not the file that signers named" in node.executor.believe({}).trouble
+
+
+def test_a_full_disk_leaves_the_old_set_in_force(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert node.send(1) == ""
+    before = state_of(node.folder / "state")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        assert "No space left on device" in node.send(2)
+    after = state_of(node.folder / "state")
+    after.pop("trust.new")
+    assert after == before
+    assert node.executor.believe({}).versions["targets"] == 1
+    assert node.send(2) == ""
 
 
 @pytest.mark.parametrize("name", ["order_key", "audit_vkey", "policy", "policy_key"])
