@@ -233,6 +233,14 @@ def test_a_file_beside_signed_trust_stops_the_start(tmp_path: Path, name: str) -
         load_trust(chosen, EchoReader())
 
 
+@pytest.mark.parametrize("mode", [0o664, 0o646])
+def test_a_pinned_root_that_others_can_change_stops_the_start(tmp_path: Path, mode: int) -> None:
+    chosen = settings_for(tmp_path, Signers())
+    (tmp_path / "root.json").chmod(mode)
+    with pytest.raises(SettingsError, match="can be changed by others than root"):
+        load_trust(chosen, EchoReader())
+
+
 def test_without_any_source_of_trust_the_start_is_stopped(tmp_path: Path) -> None:
     chosen = settings_for(tmp_path, Signers(), trust_root=None)
     with pytest.raises(SettingsError, match="expected trust_root, or order_key and audit_vkey"):
