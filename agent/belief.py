@@ -5,6 +5,8 @@ own verifies each set (`agent.believe`), and only then is it kept and used. A se
 changes nothing. What is kept is verified again at every start.
 """
 
+import os
+import stat
 import threading
 from dataclasses import dataclass
 from datetime import datetime
@@ -175,9 +177,14 @@ def _witnesses(keys: Keys) -> tuple[WitnessKey, ...]:
 
 def _pinned(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        found = path.stat()
+        data = path.read_bytes()
     except OSError as error:
         raise SettingsError(f"{path}: cannot read the pinned root: {error.strerror}") from error
+    mine = found.st_uid in (0, os.geteuid())
+    if not mine or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise SettingsError(f"{path}: the pinned root can be changed by others than root")
+    return data
 
 
 def _read(file: Path) -> Kept | None:

@@ -272,7 +272,7 @@ class Executor:
         """Why the set was not taken; empty when it is in force now."""
         try:
             believed = keeper.offer(files, now=_now())
-        except (RefusedError, AsideError) as error:
+        except (RefusedError, AsideError, JournalError) as error:
             _log.warning("signed trust refused: %s", journal.shown(str(error)))
             return str(error)
         with self._judging:

@@ -11,8 +11,8 @@ from pathlib import Path
 import grpc
 
 from appliance.channel import SERVER_LIMITS, server_credentials
-from appliance.envelope import load_key
-from appliance.errors import LaunchError, SentinelError
+from appliance.envelope import load_key, public_pem
+from appliance.errors import LaunchError, SentinelError, TrustError
 from appliance.wire import sentinel_pb2_grpc
 from hub import policy, publish
 from hub.dispatch import OrderDesk
@@ -190,14 +190,24 @@ async def _trust(
                 hub = publish.Hub(db=db, root=trust.root, key=key)
                 await asyncio.to_thread(publish.renew, hub, now=utc_now())
             await transport.offer_trust()
+            await asyncio.to_thread(_demand_our_key, settings, db, trust)
             complained = ""
         except SentinelError as error:
             if str(error) != complained:
-                _log.error("signed trust is not renewed: %s", error)
+                _log.error("signed trust: %s", error)
             complained = str(error)
         for _ in range(RENEW_EVERY_TURNS):
             if await asyncio.to_thread(listener.wait, 1.0):
                 break
+
+
+def _demand_our_key(settings: ServeSettings, db: Database, trust: HubTrust) -> None:
+    """Nodes refuse every order of a key that signers did not name: say so before one leaves."""
+    with db.transaction() as work:
+        keys = trust.keys(work, now=utc_now())
+    ours = public_pem(load_key(settings.order_key).public_key()).decode()
+    if keys is not None and ours not in keys.order_keys:
+        raise TrustError(f"{settings.order_key} is no order key of the published keys.json")
 
 
 async def _beat(

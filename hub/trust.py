@@ -75,6 +75,11 @@ class HubTrust:
         found = self.published(work)
         return None if found is None or found.belief.expired(now) else found.people
 
+    def keys(self, work: Work, *, now: datetime) -> Keys | None:
+        """Order keys, log keys and witnesses that nodes believe at this moment."""
+        found = self.published(work)
+        return None if found is None or found.belief.expired(now) else found.keys
+
     def gate(self, work: Work, second: SecondReader, *, now: datetime) -> Gate:
         """The policy to judge with in this transaction."""
         found = self.published(work)

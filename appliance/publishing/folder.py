@@ -94,6 +94,10 @@ class Folder:
         """The draft's list with one more signature."""
         _write(self._draft / "targets.json", listed)
 
+    def abandon_draft(self) -> None:
+        """There is no draft any more; what is in force stays."""
+        (self._draft / "targets.json").unlink(missing_ok=True)
+
     def settle(self) -> None:
         """The draft was published: it is what is in force now. Done again it does nothing."""
         draft = self.draft()

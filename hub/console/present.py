@@ -44,6 +44,7 @@ def install(app: Flask) -> None:
         "word": word,
         "unbroken": unbroken,
         "when": when,
+        "day": day,
         "until": until,
         "amount": amount,
         "digest": digest,
@@ -123,6 +124,11 @@ def until(moment: datetime) -> Markup:
     return Markup('<time datetime="{}" data-until>{}</time>').format(
         moment.isoformat(timespec="seconds"), f"{moment:%Y-%m-%d %H:%M:%S}Z"
     )
+
+
+def day(moment: datetime) -> str:
+    """A day that is weeks away."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}Z"
 
 
 def amount(value: float, unit: str = "bytes") -> str:

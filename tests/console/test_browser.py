@@ -245,7 +245,10 @@ def test_a_console_that_is_gone_is_said_on_the_page(
     problems.clear()
 
 
-PAGES = ("/incidents", "INCIDENT", "MANUAL", "/nodes", "/audit", "/status", "/people", "/account")
+PAGES = (
+    "/incidents", "INCIDENT", "MANUAL", "/nodes", "/audit", "/trust", "/status", "/people",
+    "/account",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

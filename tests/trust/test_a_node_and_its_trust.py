@@ -1,5 +1,6 @@
 """What a node does with what it believes, and without it: no trust, no action."""
 
+import errno
 import os
 import subprocess
 import threading
@@ -206,10 +207,37 @@ def test_a_bit_of_what_is_kept_cannot_be_changed(node: Node) -> None:
     assert "not the file that signers named" in node.executor.believe({}).trouble
 
 
+def test_a_full_disk_leaves_the_old_set_in_force(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert node.send(1) == ""
+    before = state_of(node.folder / "state")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        assert "No space left on device" in node.send(2)
+    after = state_of(node.folder / "state")
+    after.pop("trust.new")
+    assert after == before
+    assert node.executor.believe({}).versions["targets"] == 1
+    assert node.send(2) == ""
+
+
 @pytest.mark.parametrize("name", ["order_key", "audit_vkey", "policy", "policy_key"])
 def test_a_file_beside_signed_trust_stops_the_start(tmp_path: Path, name: str) -> None:
     chosen = settings_for(tmp_path, Signers(), **{name: tmp_path / "x"})
     with pytest.raises(SettingsError, match=f"{name}: with trust_root it comes as signed trust"):
+        load_trust(chosen, EchoReader())
+
+
+@pytest.mark.parametrize("mode", [0o664, 0o646])
+def test_a_pinned_root_that_others_can_change_stops_the_start(tmp_path: Path, mode: int) -> None:
+    chosen = settings_for(tmp_path, Signers())
+    (tmp_path / "root.json").chmod(mode)
+    with pytest.raises(SettingsError, match="can be changed by others than root"):
         load_trust(chosen, EchoReader())
 
 

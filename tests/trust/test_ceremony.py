@@ -1,5 +1,6 @@
 """docs/CHANGING-THE-POLICY.md is run, command by command; `sentinel policy` as people meet it."""
 
+import hashlib
 import io
 import re
 import shlex
@@ -214,34 +215,31 @@ def test_people_toml_is_read_strictly(desk: Desk, damage: tuple[str, str], becau
     assert not (desk.folder / "trust" / "draft" / "targets.json").exists()
 
 
+ENROLLED = """
+CREATE TABLE IF NOT EXISTS credential (
+    credential_id text, operator text, kind text, public_key text, label text,
+    requested_at timestamptz, approved_by text, approved_at timestamptz, revoked_at timestamptz
+);
+INSERT INTO credential (credential_id, operator, kind, public_key, label, requested_at,
+                        approved_by, approved_at, revoked_at)
+VALUES ('id-1', 'anna', 'webauthn', 'YW5uYQ', 'key of anna', now(), 'admin-1', now(), NULL),
+       ('id-2', 'waits', 'webauthn', 'd2FpdHM', 'key that waits', now(), NULL, NULL, NULL),
+       ('id-3', 'gone', 'webauthn', 'Z29uZQ', 'key that is gone', now(), 'admin-1', now(), now())
+"""
+
+
 def test_what_was_enrolled_in_the_console_is_printed_with_its_fingerprint(
     desk: Desk, database: Database
 ) -> None:
-    sql(
-        database,
-        "CREATE TABLE IF NOT EXISTS credential (credential_id text, operator text, kind text,"
-        " public_key text, label text, approved_by text, approved_at timestamptz,"
-        " revoked_at timestamptz)",
-    )
-    key = "bG8pUFkSI8+fIT2w3iughSeLDGlCAPslPlZPxTpdDOo="
-    for name, approved, revoked in (
-        ("anna", "now()", "NULL"),
-        ("waits", "NULL", "NULL"),
-        ("gone", "now()", "now()"),
-    ):
-        sql(
-            database,
-            "INSERT INTO credential (credential_id, operator, kind, public_key, label,"
-            f" approved_by, approved_at, revoked_at) VALUES ('id-{name}', '{name}', 'webauthn',"
-            f" '{key}', 'key of {name}', 'admin-1', {approved}, {revoked})",
-        )
+    for statement in ENROLLED.split(";"):
+        sql(database, statement)
     (desk.folder / "console.toml").write_text(
         (desk.folder / "console.toml").read_text().replace("trust_root", "# trust_root")
     )
     done = desk.policy("people --config console.toml")
     assert done.returncode == 0, done.stderr
     assert "key of anna" in done.stdout
-    assert "# fingerprint " in done.stdout
+    assert f"# fingerprint {hashlib.sha256(b'anna').hexdigest()}" in done.stdout
     assert "waits" not in done.stdout
     assert "gone" not in done.stdout
     (desk.folder / "people.toml").write_text(done.stdout)

@@ -18,6 +18,8 @@ from tests.agent.hub_double import HubDouble
 from tests.attacks.forge import NODE, wait_for
 from tests.trust.signers import Signers, packed, state_of
 
+pytestmark = pytest.mark.journey
+
 
 class TakenOver(HubDouble):
     """Has the hub's certificate, its online key, and everything that was ever signed."""
