@@ -28,10 +28,10 @@ class Branch:
 class Branches:
     """All readings that may still be the signed one."""
 
-    def __init__(self) -> None:
-        self._all = [Branch(Range(), [], [])]
-        self._append = self._all[0].tree.append
-        self.size = 0
+    def __init__(self, tree: Range) -> None:
+        self._all = [Branch(tree, [], [])]
+        self._append = tree.append
+        self.size = tree.size
         self.lost = False  # leaves are missing: no root can be computed any more
 
     def append(self, leaf: bytes) -> None:

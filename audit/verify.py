@@ -19,18 +19,40 @@ from datetime import timedelta
 from functools import partial
 from itertools import islice
 
+import msgspec
+
 from audit.branches import Branches
 from audit.chain import GENESIS
 from audit.checkpoint import Checkpoint, open_checkpoint
 from audit.entry import TYPES, Entry, decode, leaf_hash, moment
 from audit.errors import EntryError
 from audit.kept import by_size
+from audit.merkle import Range
 from audit.note import Vkey
 from audit.report import MAX_LISTED, Findings, Report, SegmentResult, Status, Verdict
 
 SEGMENT_ENTRIES = 65_536
 BACKWARDS = timedelta(minutes=1)  # transactions commit in another order than they looked at a clock
 PROGRESS_EVERY = 4096  # entries
+
+
+
+class Before(msgspec.Struct, frozen=True, kw_only=True):
+    """The tree before the first entry: how many entries, and its peaks, the largest first."""
+
+    size: int = 0
+    peaks: tuple[bytes, ...] = ()
+
+
+class Remarks(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found outside of the entries, such as in an export's manifest."""
+
+    problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+WHOLE = Before()
+NO_REMARKS = Remarks()
 
 Segments = Iterable[tuple[str, Iterable[bytes]]]
 """In order: the name, which is the first seq in decimal, and the lines with their newlines."""
@@ -45,13 +67,19 @@ def verify(
     since: str | None = None,
     segment_entries: int = SEGMENT_ENTRIES,
     progress: Callable[[int], None] = lambda _: None,
+    before: Before = WHOLE,
+    remarks: Remarks = NO_REMARKS,
 ) -> Report:
     """Verify a log. `notes` are its kept checkpoints in order, `latest` the published one.
 
     `since` is the note of an earlier audit: the log must extend it. Nothing about the log raises;
-    a wrong `since` does (`NoteError`, `CheckpointError`), because it is the caller's.
+    a wrong `since` does (`NoteError`, `CheckpointError`), because it is the caller's. Of a part of
+    a log, `before` tells what comes before it; `remarks` were found elsewhere and go to the report.
     """
-    run = _Run(notes, latest, vkeys=vkeys, since=since, segment_entries=segment_entries)
+    run = _Run(
+        notes, latest, vkeys=vkeys, since=since, segment_entries=segment_entries, before=before
+    )
+    run.remark(remarks)
     for name, lines in segments:
         run.begin(int(name))
         for line in lines:
@@ -72,9 +100,11 @@ class _Run:
         vkeys: Sequence[Vkey],
         since: str | None,
         segment_entries: int,
+        before: Before,
     ) -> None:
         self.read = 0  # lines
         self._origin = vkeys[0].name
+        self._first = before.size
         self._found = Findings()
         self._pinned = None if since is None else open_checkpoint(since, vkeys)
         self._expected = by_size(  # 1 and 7
@@ -91,15 +121,25 @@ class _Run:
         self._segments: list[tuple[int, int, Status | None]] = []  # first, lines, status if known
         self._segment = -1  # first seq of the current one
         self._lines = 0  # in it
-        self._size = 0  # the place of the next entry
+        self._size = before.size  # the place of the next entry
         self._pending: bytes | None = None  # leaf of the entry before, until the next confirms it
-        self._prev: str | None = GENESIS  # what the next entry must carry; None: unknown
-        self._tree = Branches()
-        self._proven = 0  # entries under a root that was recomputed
+        # What the next entry must carry; None: unknown
+        self._prev: str | None = None if before.size else GENESIS
+        self._tree = Branches(Range.of(before.size, before.peaks))
+        self._proven = before.size  # entries under a root that was recomputed
         self._mismatch = False
         self._cut: bytes | None = None  # a line without its end, as the last one after a crash
         self._latest = ""  # the highest ts
         self._incidents: dict[str, int] = {}
+        if before.size:
+            self._compare()  # the last audit may have ended just here
+
+    def remark(self, remarks: Remarks) -> None:
+        """What was found wrong or odd outside of the entries."""
+        for sentence in remarks.problems:
+            self._problem(Status.INVALID, None, sentence)
+        for sentence in remarks.warnings:
+            self._found.warn(sentence)
 
     # 2 to 5
 
@@ -190,7 +230,7 @@ class _Run:
     def _check_incident(self, entry: Entry) -> None:
         if entry.incident is None or entry.inc_seq is None:
             return
-        expected = self._incidents.get(entry.incident, 0)
+        expected = self._incidents.get(entry.incident, entry.inc_seq if self._first else 0)
         if entry.inc_seq != expected and not self._found.problem_count:
             sentence = f"entry {entry.seq} is number {entry.inc_seq} of its incident"
             self._problem(Status.INVALID, entry.seq, f"{sentence}, expected {expected}")
@@ -221,12 +261,11 @@ class _Run:
             if reading is None:
                 self._mismatch = True
                 whose = "signed" if checkpoint is not self._pinned else "last audit's"
-                self._problem(
-                    Status.INVALID,
-                    self._proven,
-                    f"entries {self._proven} to {checkpoint.size - 1} do not lead to the {whose}"
-                    f" root of the first {checkpoint.size} entries",
-                )
+                what = f"entries {self._proven} to {checkpoint.size - 1} do"
+                if checkpoint.size == self._first:
+                    what = "the hashes before the first entry do"
+                sentence = f"{what} not lead to the {whose} root of the first {checkpoint.size}"
+                self._problem(Status.INVALID, self._proven, f"{sentence} entries")
                 continue
             self._proven = checkpoint.size
             self._checkpoints += 1
@@ -310,7 +349,8 @@ class _Run:
                 Verdict.INCOMPLETE,
                 f"the last {late} entries are not signed yet; the {signed} before are as signed",
             )
-        return Verdict.VALID, f"{signed} entries, all there and as signed"
+        what = f"entries {self._first} to {signed - 1}" if self._first else f"{signed} entries"
+        return Verdict.VALID, f"{what}, all there and as signed"
 
     # Segments and problems
 
@@ -338,7 +378,7 @@ class _Run:
     def _problem(
         self, status: Status, seq: int | None, sentence: str, *, here: bool = False
     ) -> None:
-        place = 0 if seq is None else seq - seq % self._per_segment
+        place = 0 if seq is None else max(self._first, seq - seq % self._per_segment)
         segment = self._segment if here else place
         self._found.problem(status, seq, sentence, segment=segment)
 

@@ -16,7 +16,8 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from audit.__main__ import latest, main, notes, segments
+from audit.__main__ import main
+from audit.folder import latest, notes, segments
 from audit.entry import EntryDraft
 from audit.errors import EntryError, NoteError, VkeyError
 from audit.note import parse_vkey
