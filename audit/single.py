@@ -264,6 +264,7 @@ def open_checkpoint(note: str, vkeys: list[Vkey]) -> Checkpoint:
 
 # ---- Entries ------------------------------------------------------------------------------------
 
+ACTOR_KEYS = {"kind", "id", "node", "session"}
 KEYS = set("v log seq prev id ts type actor incident inc_seq outcome body".split())
 TYPES = set(
     """
@@ -274,12 +275,11 @@ TYPES = set(
     redaction retention.prune time.status witness.refuse
     """.split()
 )
-FORM = re.compile(  # log, prev, id, type, ts, incident, one a line
-    r"[A-Za-z0-9][A-Za-z0-9._~/:-]{0,254}\n[0-9a-f]{64}\n"
-    r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\n"
-    r"[a-z]+(?:\.[a-z_]+)+\n[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z\n"
-    r"(?:None|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
-)
+UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-%s-[0-9a-f]{12}"
+DAY, TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}", r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{6}"
+EACH = re.compile("\n".join([r"[0-9a-f]{64}", UUID % "7[0-9a-f]{3}-[89ab][0-9a-f]{3}", f"{DAY}T{TIME}Z"]))
+LOG, TYPE = r"[A-Za-z0-9][A-Za-z0-9._~/:-]{0,254}", r"[a-z]+(?:\.[a-z_]+)+"
+SHARED = re.compile("\n".join([LOG, TYPE, "(?:-|%s)" % UUID % "[0-9a-f]{4}-[0-9a-f]{4}"]))
 KEY = re.compile(r"[a-z][a-z0-9_]*|_sd")
 MAX_INTEGER = 2**53 - 1
 
@@ -310,36 +310,45 @@ def decode(line: bytes) -> Entry:
         raise Refused("not in canonical form (order, spaces, escapes or a key twice)")
     if b"\x7f" in line:
         raise Refused("contains U+007F")
-    actor, body, incident = entry["actor"], entry["body"], entry["incident"]
-    texts = (entry["log"], entry["prev"], entry["id"], entry["type"], entry["ts"])
+    actor, body, incident, number = entry["actor"], entry["body"], entry["incident"], entry["inc_seq"]
+    prev, id_, ts, log, kind = entry["prev"], entry["id"], entry["ts"], entry["log"], entry["type"]
     if type(entry["v"]) is not int or entry["v"] != 1 or not is_count(entry["seq"]):
         raise Refused("not an entry: v or seq")
-    if type(actor) is not dict or actor.keys() != {"kind", "id", "node", "session"}:
-        raise Refused("not an entry: actor")
-    optional = [x for x in (actor["node"], actor["session"], entry["outcome"]) if x is not None]
-    if not all(is_word(x) for x in (actor["kind"], actor["id"], *optional)):
-        raise Refused("not an entry: a name in actor, or outcome")
-    if entry["inc_seq"] is not None and not is_count(entry["inc_seq"]):
-        raise Refused("not an entry: inc_seq")
-    if type(body) is not dict or not all(type(text) is str for text in texts):
+    if type(actor) is not dict or actor.keys() != ACTOR_KEYS or type(body) is not dict:
+        raise Refused("not an entry: actor or body")
+    if not type(prev) is type(id_) is type(ts) is type(log) is type(kind) is str:
         raise Refused("not an entry: a field of another type")
+    if not is_name_of(actor["kind"]) or not is_name_of(actor["id"]):
+        raise Refused("not an entry: actor without kind or id")
+    for optional in (actor["node"], actor["session"], entry["outcome"]):
+        if optional is not None and not is_name_of(optional):
+            raise Refused("not an entry: node, session or outcome")
+    if (number is not None and not is_count(number)) or (incident or "") == "-":
+        raise Refused("not an entry: inc_seq or incident")
     if incident is not None and type(incident) is not str:
         raise Refused("not an entry: incident")
     check_value(body, 1)
-    if not FORM.fullmatch("{}\n{}\n{}\n{}\n{}\n{}".format(*texts, incident)) or incident == "None":
+    shared = f"{log}\n{kind}\n{'-' if incident is None else incident}"
+    if not EACH.fullmatch(f"{prev}\n{id_}\n{ts}") or not is_shared(shared):
         raise Refused("log, prev, id, type, ts or incident is not of its form")
-    moment(entry["ts"])
-    if (incident is None) != (entry["inc_seq"] is None):
+    moment(ts[:10])
+    if (incident is None) != (number is None):
         raise Refused("incident and inc_seq: expected both or neither")
-    return entry
+    return entry  # type: ignore[no-any-return]
 
 
 def is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value <= MAX_INTEGER
 
 
-def is_word(value: Any) -> bool:
+def is_name_of(value: Any) -> bool:
     return type(value) is str and 0 < len(value) < 256
+
+
+@lru_cache(maxsize=4096)
+def is_shared(text: str) -> bool:
+    """The form of what many entries share: log, type and incident, one a line."""
+    return SHARED.fullmatch(text) is not None
 
 
 @lru_cache(maxsize=4096)
@@ -365,9 +374,10 @@ def check_value(value: Any, depth: int) -> None:
             raise Refused(f"integer {str(item)[:40]} is outside ±(2^53-1)")
 
 
+@lru_cache(maxsize=64)
 def moment(ts: str) -> datetime:
     try:
-        return datetime.fromisoformat(ts[:-1])
+        return datetime.fromisoformat(ts.rstrip("Z"))
     except ValueError as error:
         raise Refused(f"ts: {error}") from error
 
@@ -508,7 +518,8 @@ class Walk:
         """The next line, with its newline."""
         self.read += 1
         self.lines += 1
-        self.settle_cut()
+        if self.cut is not None:
+            self.settle_cut()
         if raw[-1:] != b"\n":
             self.cut = raw
             return

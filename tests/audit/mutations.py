@@ -265,7 +265,8 @@ def spell(files: Files, chance: random.Random) -> None:
         return
     at = chance.randrange(len(lines))
     pattern, by = chance.choice(_SPELLINGS)
-    lines[at] = re.sub(pattern, by.replace(b"\\", b"\\\\") if b"\\1" not in by else by, lines[at], count=1)
+    literal = by if rb"\1" in by else by.replace(b"\\", rb"\\")
+    lines[at] = re.sub(pattern, literal, lines[at], count=1)
     relink(lines, at + 1)
     keep(files, lines)
 
@@ -416,6 +417,14 @@ def swap_notes(files: Files, chance: random.Random) -> None:
     files[name] = b"".join(notes)
 
 
+def unsigned_tail(files: Files, chance: random.Random) -> None:
+    """The last checkpoints are gone: what they signed is signed by nobody now."""
+    files.pop("checkpoint", None)
+    for name in sorted((n for n in files if n.startswith("checkpoints/")), reverse=True)[:1]:
+        notes = re.findall(rb".*?\n\n.*?\n\n", files[name], re.DOTALL)
+        files[name] = b"".join(notes[: chance.randrange(len(notes) + 1)])
+
+
 MUTATIONS: list[Callable[[Files, random.Random], None]] = [
     any_byte,
     any_byte,
@@ -435,6 +444,7 @@ MUTATIONS: list[Callable[[Files, random.Random], None]] = [
     mangle_note,
     mangle_note,
     swap_notes,
+    unsigned_tail,
 ]
 
 
