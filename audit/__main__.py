@@ -136,6 +136,20 @@ def run_prove(options: argparse.Namespace) -> int:
     return 0
 
 
+def run_export(options: argparse.Namespace) -> int:
+    """`export`: a part of the log as one archive that can be checked anywhere."""
+    from audit import export_command  # what draws pages is not needed by a verifier
+
+    return export_command.run_export(options, _trusted(options)[0])
+
+
+def run_report(options: argparse.Namespace) -> int:
+    """`report`: the log, or a part of it, told for readers, as HTML and PDF."""
+    from audit import export_command
+
+    return export_command.run_report(options, _trusted(options)[0])
+
+
 def _trusted(options: argparse.Namespace) -> tuple[list[Vkey], str]:
     """The keys to trust, and where they came from."""
     if options.policy is not None:
@@ -182,6 +196,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_verify(commands)
     _add_show(commands)
     _add_prove(commands)
+    _add_export(commands)
+    _add_report(commands)
     return parser
 
 
@@ -221,6 +237,53 @@ def _add_prove(commands: "argparse._SubParsersAction[_Parser]") -> None:
         type=Path,
         help="write the proof here and the entry's line to FILE with the ending .entry",
     )
+
+
+def _add_export(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    command = _add(commands, "export", run_export, "pack a part of the log, checkable anywhere")
+    command.add_argument(
+        "--out", metavar="FILE.tar", type=Path, required=True, help="the archive to write"
+    )
+    _add_part(command)
+    command.add_argument(
+        "--redact",
+        metavar="FIELD",
+        action="append",
+        help="leave out the blobs that this field of a body commits to; may be given again",
+    )
+    command.add_argument(
+        "--export-key", metavar="FILE", type=Path, help="Ed25519 PEM that signs the manifest"
+    )
+    command.add_argument("--export-name", metavar="NAME", help="that key's name; default: LOG/export")
+    command.add_argument(
+        "--witness-policy", metavar="FILE", type=Path, help="the witnesses and their quorum, to add"
+    )
+    command.add_argument("--who", help="who exports, for the custody record; default: the user")
+    command.add_argument("--reason", default="", help="why, for the custody record")
+    _add_keys(command)
+
+
+def _add_report(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    command = _add(commands, "report", run_report, "tell the log, or a part of it, for readers")
+    command.add_argument(
+        "--out", metavar="FILE", type=Path, required=True, help="writes FILE.html and FILE.pdf"
+    )
+    _add_part(command)
+    _add_keys(command)
+
+
+def _add_part(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--from", metavar="SEQ", dest="first", type=int, default=0, help="the first entry"
+    )
+    command.add_argument(
+        "--to",
+        metavar="SEQ",
+        dest="last",
+        type=int,
+        help="the last entry; the part ends at the first checkpoint that covers it",
+    )
+    command.add_argument("--incident", metavar="ID", help="only this incident, and no other entry")
 
 
 def _add(

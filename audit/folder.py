@@ -42,15 +42,21 @@ def notes(path: Path, *, upto: str | None = None) -> Iterator[str]:
     A note has one empty line inside and another after it. Bytes that are no text become a note
     that does not verify.
     """
+    for _, note in notes_by_file(path):
+        yield note
+        if note == upto:
+            return
+
+
+def notes_by_file(path: Path) -> Iterator[tuple[str, str]]:
+    """The kept checkpoints in order, each with the name of its file."""
     for file in sorted((path / "checkpoints").glob("*.notes")):
         note, empty = b"", 0
         for line in lines_of(file):
             note, empty = note + line, empty + (line == b"\n")
             if empty == 2 or len(note) > 2 * MAX_NOTE_BYTES:  # noqa: PLR2004 - inside and after
                 text, note, empty = note[:-1].decode(errors="replace"), b"", 0
-                yield text
-                if text == upto:
-                    return
+                yield file.name, text
 
 
 def latest(path: Path) -> str | None:

@@ -873,7 +873,7 @@ class Disclosure(Walk):
         """Each entry against the signed root, their numbers against the count in the closing."""
         self.last, self.next, self.first = self.next, None, export["first"]
         self.before, self.number, self.closed = -1, 0, 0
-        self.begin(export["first"])
+        self.segment = self.first
         for raw in read_lines(path / "entries.jsonl"):
             self.lines += 1
             try:

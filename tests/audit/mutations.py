@@ -5,6 +5,7 @@ a thief would, so that not the signature but the form of an entry has to tell.
 """
 
 import base64
+import hashlib
 import random
 import re
 from collections.abc import Callable
@@ -461,3 +462,104 @@ def mutated(seed: int) -> tuple[Files, str | None]:
         if files:
             chance.choice(MUTATIONS)(files, chance)
     return files, since
+
+
+# Exports
+
+COMPANIONS = ("README.md", "audit_verify.py", "report.html", "blobs/00", "stranger.txt")
+
+
+def of_export(files: Files, chance: random.Random) -> None:
+    """What can be done to an export beside to its entries; sometimes the manifest is made anew."""
+    match chance.randrange(7):
+        case 0:
+            files[chance.choice(COMPANIONS)] = b"anything"
+        case 1:
+            files["export.json"] = files.get("export.json", b"").replace(
+                *chance.choice(
+                    [
+                        (b'"first":', b'"first":1'),
+                        (b"range", b"whole"),
+                        (b"whole", b"range"),
+                        (b"incident", b"range"),
+                        (b"sentinel-export/v1", b"sentinel-export/v2"),
+                        (b'"kind"', b'"kind" '),
+                        (b'"first":', b'"first":-'),
+                        (b"}\n", b"}"),
+                    ]
+                )
+            )
+        case 2:
+            proofs = [name for name in sorted(files) if name.startswith("proofs/")]
+            if proofs:
+                name = chance.choice(proofs)
+                mangle_proof(files, name, chance)
+        case 3:
+            mangle_manifest(files, chance)
+        case 4:
+            files.pop("MANIFEST.note", None)
+        case 5:
+            name = "entries.jsonl"
+            lines = files.get(name, b"").splitlines(keepends=True)
+            if lines:
+                at = chance.randrange(len(lines))
+                match chance.randrange(3):
+                    case 0:
+                        del lines[at]
+                    case 1:
+                        lines.insert(at, lines[0])
+                    case _:
+                        lines[at] = lines[at].replace(b"maria", b"mario")
+                files[name] = b"".join(lines)
+        case _:
+            any_byte(files, chance)
+
+
+def mangle_proof(files: Files, name: str, chance: random.Random) -> None:
+    """A proof with a hash less, twice or changed, of another entry, or under another checkpoint."""
+    lines = files[name].split(b"\n")
+    at = chance.randrange(len(lines))
+    match chance.randrange(4):
+        case 0:
+            del lines[at]
+        case 1:
+            lines.insert(at, lines[at])
+        case 2:
+            lines[at] = lines[at][::-1]
+        case _:
+            lines[1] = b"index 0"
+    files[name] = b"\n".join(lines)
+
+
+def mangle_manifest(files: Files, chance: random.Random) -> None:
+    """A line less, or a name that leads out of the folder."""
+    lines = files.get("MANIFEST.sha256", b"").splitlines(keepends=True) or [b"\n"]
+    at = chance.randrange(len(lines))
+    match chance.randrange(4):
+        case 0:
+            del lines[at]
+        case 1:
+            lines[at] = lines[at][:66] + b"../../etc/passwd\n"
+        case 2:
+            lines[at] = lines[at][:66] + b"/etc/passwd\n"
+        case _:
+            lines[at] = lines[at].replace(b"  ", b" *")
+    files["MANIFEST.sha256"] = b"".join(lines)
+
+
+def list_anew(files: Files) -> None:
+    """A manifest that fits, as a forger makes it."""
+    names = sorted(name for name in files if not name.startswith("MANIFEST"))
+    rows = [f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in names]
+    files["MANIFEST.sha256"] = "".join(rows).encode()
+
+
+def mutated_export(seed: int, exports: list[Files]) -> Files:
+    """One of these exports after one or two mutations."""
+    chance = random.Random(seed)
+    files = dict(chance.choice(exports))
+    for _ in range(chance.choice([0, 1, 1, 2])):
+        chance.choice([of_export, of_export, *MUTATIONS])(files, chance)
+    if chance.random() < 0.5:
+        list_anew(files)
+    return files
