@@ -303,7 +303,7 @@ def decode(line: bytes) -> Entry:
         entry = read_json(line.decode())[0]
         again = write_json(entry).encode()
     except (ValueError, RecursionError) as error:
-        raise Refused(f"not an entry: {error}") from error
+        raise Refused(f"not an entry: {str(error)[:90]}") from error
     if type(entry) is not dict or entry.keys() != KEYS:
         raise Refused("not an entry: it has not exactly the twelve keys")
     if again != line:
@@ -858,9 +858,10 @@ def before_part(path: Path, vkeys: list[Vkey], first: int, note: str) -> list[by
     """The peaks of the tree before a part of a log, from its first entry's inclusion proof."""
     size, root = open_checkpoint(note, vkeys)
     line = next((line for file in segment_files(path)[:1] for line in read_lines(file)), b"\n")
+    steps = read_proof(path, first, note)
     if not first < size:
         raise Refused(f"entry {first} is not among the first {size}")
-    leads, left = follow(first, size, leaf_hash(line[:-1]), read_proof(path, first, note))
+    leads, left = follow(first, size, leaf_hash(line[:-1]), steps)
     if leads != root:
         raise Refused(f"the inclusion proof of entry {first} does not lead to the signed root")
     return left
