@@ -1,7 +1,6 @@
 """`sentinel-audit`: check a log folder offline, look into it, take out a proof.
 
-Beside `folder` and `exported` the only module of this package that opens files. Exit status: 0 valid, 1 tampered, 2 incomplete
-or unknown, 3 the command was not understood.
+Exit status: 0 valid, 1 tampered, 2 incomplete or unknown, 3 the command was not understood.
 """
 
 import argparse
@@ -254,7 +253,9 @@ def _add_export(commands: "argparse._SubParsersAction[_Parser]") -> None:
     command.add_argument(
         "--export-key", metavar="FILE", type=Path, help="Ed25519 PEM that signs the manifest"
     )
-    command.add_argument("--export-name", metavar="NAME", help="that key's name; default: LOG/export")
+    command.add_argument(
+        "--export-name", metavar="NAME", help="that key's name; default: LOG/export"
+    )
     command.add_argument(
         "--witness-policy", metavar="FILE", type=Path, help="the witnesses and their quorum, to add"
     )

@@ -47,9 +47,10 @@ def write_manifest(folder: Path, signer: Signer | None) -> bytes:
 
 def pack(folder: Path, archive: Path, *, prefix: str, at: datetime) -> str:
     """Write the archive; returns its SHA-256 in hex."""
-    with archive.open("wb") as stream, tarfile.open(
-        fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT
-    ) as tar:
+    with (
+        archive.open("wb") as stream,
+        tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as tar,
+    ):
         for name in sorted(_names(folder)):
             member = tarfile.TarInfo(f"{prefix}/{name}")
             member.size = (folder / name).stat().st_size
@@ -90,4 +91,6 @@ def _names(folder: Path) -> Iterable[str]:
 
 
 def _one_line(text: str) -> str:
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)[:500]
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)[
+        :500
+    ]

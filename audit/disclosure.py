@@ -61,9 +61,7 @@ class _Check:
         self._number = 0  # what the next must carry within the incident
         self._closed = 0  # how many entries the last fitting closing counted
 
-    def problem(
-        self, seq: int | None, sentence: str, *, status: Status = Status.INVALID
-    ) -> None:
+    def problem(self, seq: int | None, sentence: str, *, status: Status = Status.INVALID) -> None:
         """All of them belong to the one file of entries."""
         self.found.problem(status, seq, sentence, segment=self._first)
 
@@ -93,7 +91,9 @@ class _Check:
             raise EntryError(f"it is not of this incident of {self._origin}")
         size = 0 if self.checkpoint is None else self.checkpoint.size
         if self.checkpoint is None or not self._before < entry.seq < size:
-            raise EntryError(f"entry {entry.seq} stands after entry {self._before}, and {size} are signed")
+            raise EntryError(
+                f"entry {entry.seq} stands after entry {self._before}, and {size} are signed"
+            )
         path = self._path_of(entry.seq)
         try:
             verify_inclusion(entry.seq, size, leaf_hash(line), path, self.checkpoint.root)  # 3

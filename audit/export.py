@@ -44,7 +44,7 @@ def take_out(log: Path, target: Path, wanted: Wanted, vkeys: Sequence[Vkey]) -> 
     if wanted.incident is None:
         export = _take_range(log, target, wanted, vkeys)
     else:
-        export = _take_incident(log, target, wanted, wanted.incident, vkeys)
+        export = _take_incident(log, target, wanted.incident, vkeys)
     (target / "log.vkey").write_text(f"{vkeys[0]}\n")
     withheld = _take_blobs(log, target, wanted)
     export = msgspec.structs.replace(export, withheld=tuple(withheld))
@@ -82,9 +82,7 @@ def _take_range(log: Path, target: Path, wanted: Wanted, vkeys: Sequence[Vkey]) 
     )
 
 
-def _take_incident(
-    log: Path, target: Path, wanted: Wanted, incident: str, vkeys: Sequence[Vkey]
-) -> Export:
+def _take_incident(log: Path, target: Path, incident: str, vkeys: Sequence[Vkey]) -> Export:
     newest, _ = _covering(log, None, vkeys)
     leaves, found = _leaves(log, newest.size), dict[int, bytes]()
     needle = incident.encode()
@@ -115,7 +113,9 @@ def _leaves(log: Path, size: int) -> _Leaves:
     leaves = _Leaves(b"".join(leaf_hash(line) for line in _lines(log, size)))
     if len(leaves.data) != size * HASH_BYTES:
         held = len(leaves.data) // HASH_BYTES
-        raise ExportError(f"{size} entries are signed, {held} of them are here: export from entry 0")
+        raise ExportError(
+            f"{size} entries are signed, {held} of them are here: export from entry 0"
+        )
     return leaves
 
 

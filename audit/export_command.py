@@ -102,9 +102,7 @@ def _add_companions(
     (folder / "README.md").write_text(readme(export, signed_by=signed_by))
 
 
-def _add_reports(
-    folder: Path, export: Export, vkeys: Sequence[Vkey]
-) -> tuple[Report, datetime]:
+def _add_reports(folder: Path, export: Export, vkeys: Sequence[Vkey]) -> tuple[Report, datetime]:
     """Verify what was taken out as its receiver will, and write what a reader reads."""
     bundle.write_manifest(folder, None)
     report, _ = check(folder, vkeys=vkeys)
@@ -165,4 +163,3 @@ def _prefix(export: Export) -> str:
     if export.incident is not None:
         return f"incident-{export.incident}"
     return f"audit-{export.first}-{export.last}"
-

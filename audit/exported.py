@@ -34,7 +34,7 @@ Kind = Literal["whole", "range", "incident"]
 class Export(msgspec.Struct, frozen=True, kw_only=True):
     """What `export.json` says is in the folder."""
 
-    format: Literal["sentinel-export/v1"] = FORMAT
+    format: Literal["sentinel-export/v1"] = "sentinel-export/v1"
     kind: Kind
     log: Annotated[str, msgspec.Meta(max_length=255)] = ""
     first: Count  # entry

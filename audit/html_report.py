@@ -16,60 +16,79 @@ _CSS = """
 *{box-sizing:border-box}
 body{margin:0 auto;max-width:60rem;padding:2.5rem 1.5rem;color:var(--ink);background:#fff;
 font:16px/1.5 system-ui,"Segoe UI","DejaVu Sans",sans-serif}
-h1{font-size:1.9rem;line-height:1.2;margin:0 0 .3rem}h2{font-size:1.3rem;margin:2.6rem 0 .8rem;
-border-bottom:2px solid var(--ink);padding-bottom:.3rem}h3{font-size:1.05rem;margin:0 0 .2rem}
-p{margin:.5rem 0}.soft{color:var(--soft)}code,.mono{font:0.85em/1.45 ui-monospace,"DejaVu Sans Mono",
-monospace;overflow-wrap:anywhere}
+h1{font-size:1.9rem;line-height:1.2;margin:0 0 .3rem}
+h2{font-size:1.3rem;margin:2.6rem 0 .8rem; border-bottom:2px solid var(--ink);
+padding-bottom:.3rem}
+h3{font-size:1.05rem;margin:0 0 .2rem}
+p{margin:.5rem 0}
+.soft{color:var(--soft)}
+code,.mono{font:0.85em/1.45 ui-monospace,"DejaVu Sans Mono", monospace;overflow-wrap:anywhere}
 .verdict{border:1px solid var(--line);border-left:.5rem solid var(--soft);padding:.9rem 1.1rem;
-margin:1.4rem 0;border-radius:.3rem}.verdict.VALID{border-left-color:var(--yes)}
-.verdict.TAMPERED{border-left-color:var(--no)}.verdict strong{font-size:1.15rem}
-dl{display:grid;grid-template-columns:11rem 1fr;gap:.35rem 1rem;margin:0}dt{color:var(--soft)}dd{margin:0;
-overflow-wrap:anywhere}
+margin:1.4rem 0;border-radius:.3rem}
+.verdict.VALID{border-left-color:var(--yes)}
+.verdict.TAMPERED{border-left-color:var(--no)}
+.verdict strong{font-size:1.15rem}
+dl{display:grid;grid-template-columns:11rem 1fr;gap:.35rem 1rem;margin:0}
+dt{color:var(--soft)}
+dd{margin:0; overflow-wrap:anywhere}
 .proof{display:grid;grid-template-columns:1fr 11rem;gap:1.5rem;align-items:start}
-.proof svg{width:11rem;height:auto}pre{background:#f5f7f9;padding:.8rem 1rem;border-radius:.3rem;margin:.5rem 0;
-white-space:pre-wrap;overflow-wrap:anywhere;font:0.82em/1.5 ui-monospace,"DejaVu Sans Mono",monospace}
+.proof svg{width:11rem;height:auto}
+pre{background:#f5f7f9;padding:.8rem 1rem;border-radius:.3rem;margin:.5rem 0;
+white-space:pre-wrap;overflow-wrap:anywhere;
+font:0.82em/1.5 ui-monospace,"DejaVu Sans Mono",monospace}
 .case{border:1px solid var(--line);border-radius:.4rem;margin:1.2rem 0;padding:1rem 1.2rem}
 ol{list-style:none;margin:.8rem 0 0;padding:0;border-left:2px solid var(--line)}
 li{position:relative;padding:.1rem 0 .75rem 1.3rem;break-inside:avoid}
-li::before{content:"";position:absolute;left:-.45rem;top:.5rem;width:.8rem;height:.8rem;border-radius:50%;
-background:#fff;border:3px solid var(--soft)}
-li.yes::before{border-color:var(--yes);background:var(--yes)}li.no::before{border-color:var(--no);
-background:var(--no)}li.ran::before{border-color:var(--ran);background:var(--ran)}
+li::before{content:"";position:absolute;left:-.45rem;top:.5rem;width:.8rem;height:.8rem;
+border-radius:50%; background:#fff;border:3px solid var(--soft)}
+li.yes::before{border-color:var(--yes);background:var(--yes)}
+li.no::before{border-color:var(--no); background:var(--no)}
+li.ran::before{border-color:var(--ran);background:var(--ran)}
 li .when{font-variant-numeric:tabular-nums;color:var(--soft);font-size:.88rem}
-li .what{font-weight:600}li .detail{display:block;font-size:.9rem;overflow-wrap:anywhere}
-table{border-collapse:collapse;width:100%}td,th{text-align:left;padding:.35rem .8rem .35rem 0;
-border-bottom:1px solid var(--line);vertical-align:top}th{color:var(--soft);font-weight:500}
-@media print{body{padding:0;max-width:none;font-size:10.5pt}h2{break-after:avoid}.case{border:0;padding:0}
-@page{margin:18mm 16mm}}
+li .what{font-weight:600}
+li .detail{display:block;font-size:.9rem;overflow-wrap:anywhere}
+table{border-collapse:collapse;width:100%}
+td,th{text-align:left;padding:.35rem .8rem .35rem 0; border-bottom:1px solid var(--line);
+vertical-align:top}
+th{color:var(--soft);font-weight:500}
+@media print{body{padding:0;max-width:none;font-size:10.5pt}h2{break-after:avoid}.case{border:0;
+padding:0} @page{margin:18mm 16mm}}
 """
 
 
 def html_report(summary: Summary, story: Story) -> str:
     """The page."""
-    body = "\n".join(
-        [
-            f"<h1>{_e(summary.title)}</h1>",
-            f'<p class="soft">{_e(summary.subtitle)}</p>',
-            f'<div class="verdict {summary.verdict}"><strong>{_e(summary.headline)}</strong>'
-            f"<p>{_e(summary.verdict_sentence)}</p></div>",
-            _facts(summary.facts),
-            "<h2>The signed checkpoint</h2>",
-            f"<p>{_e(summary.checkpoint_words)}</p>",
-            f'<div class="proof"><pre>{_e(summary.checkpoint)}</pre>{_qr(summary.checkpoint)}</div>',
-            f'<p class="soft">The log’s public key, to compare with the one noted when the log was'
-            f' begun:<br><code>{_e(summary.vkey)}</code></p>',
-            *_cases(story),
-            *_people(story),
-            *_changes(story),
-            "<h2>How to check this without trusting us</h2>",
-            *(f"<p>{_e(each)}</p>" for each in summary.how_to_check),
-            f"<pre>{_e(summary.command)}</pre>",
-        ]
+    key = (
+        '<p class="soft">The log\'s public key, to compare with the one noted when it was begun:'
+        f"<br><code>{_e(summary.vkey)}</code></p>"
     )
+    verdict = (
+        f'<div class="verdict {summary.verdict}"><strong>{_e(summary.headline)}</strong>'
+        f"<p>{_e(summary.verdict_sentence)}</p></div>"
+    )
+    note = f"<pre>{_e(summary.checkpoint)}</pre>{_qr(summary.checkpoint)}"
+    parts = [
+        f"<h1>{_e(summary.title)}</h1>",
+        f'<p class="soft">{_e(summary.subtitle)}</p>',
+        verdict,
+        _facts(summary.facts),
+        *_glance(story),
+        "<h2>The signed checkpoint</h2>",
+        f"<p>{_e(summary.checkpoint_words)}</p>",
+        f'<div class="proof">{note}</div>',
+        key,
+        *_cases(story),
+        *_people(story),
+        *_changes(story),
+        "<h2>How to check this without trusting us</h2>",
+        *(f"<p>{_e(each)}</p>" for each in summary.how_to_check),
+        f"<pre>{_e(summary.command)}</pre>",
+    ]
+    body = "\n".join(parts)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none';"
+        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\';'
         " style-src 'unsafe-inline'\">\n"
         f"<title>{_e(summary.title)}</title>\n<style>{_CSS}</style>\n</head>\n<body>\n"
         f"{body}\n</body>\n</html>\n"
@@ -81,12 +100,29 @@ def _facts(facts: tuple[tuple[str, str], ...]) -> str:
     return f"<dl>{rows}</dl>"
 
 
+GLANCE = ("what", "approved by", "what ran", "outcome")
+"""The columns of the table at the front."""
+
+
+def _glance(story: Story) -> list[str]:
+    if not story.cases:
+        return []
+    head = "".join(f"<th>{name}</th>" for name in GLANCE)
+    rows = "".join(
+        f"<tr>{''.join(f'<td>{_e(cell)}</td>' for cell in case.glance)}</tr>"
+        for case in story.cases.values()
+    )
+    return ["<h2>At a glance</h2>", f"<table><tr>{head}</tr>{rows}</table>"]
+
+
 def _cases(story: Story) -> list[str]:
     if not story.cases:
         return []
     parts = ["<h2>What happened</h2>", *(_case(case) for case in story.cases.values())]
     if story.more_cases:
-        parts.append(f"<p>{story.more_cases} more incidents are in the entries, not on this page.</p>")
+        parts.append(
+            f"<p>{story.more_cases} more incidents are in the entries, not on this page.</p>"
+        )
     return parts
 
 
@@ -129,7 +165,8 @@ def _people(story: Story) -> list[str]:
 def deeds(did: dict[str, int]) -> str:
     """`approval.grant 3 times, auth.login once`."""
     return ", ".join(
-        f"{kind} {'once' if often == 1 else f'{often} times'}" for kind, often in sorted(did.items())
+        f"{kind} {'once' if often == 1 else f'{often} times'}"
+        for kind, often in sorted(did.items())
     )
 
 

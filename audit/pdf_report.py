@@ -4,15 +4,15 @@ Always the same bytes for the same report: its date is that of the last entry, i
 the package. A character that the fonts lack is shown as its number.
 """
 
-from collections.abc import Callable
 from datetime import datetime
 from importlib.resources import files
 
 import segno
 from fpdf import FPDF
-from fpdf.enums import XPos, YPos
+from fpdf.enums import WrapMode, XPos, YPos
+from fpdf.fonts import TTFFont
 
-from audit.html_report import case_words, deeds
+from audit.html_report import GLANCE, case_words, deeds
 from audit.story import Case, Line, Story
 from audit.summary import Summary
 from audit.visible import drawable
@@ -31,6 +31,7 @@ def pdf_report(summary: Summary, story: Story, *, at: datetime) -> bytes:
     page = _Page(summary.title, at)
     page.add_page()
     _head(page, summary)
+    _glance(page, story)
     _checkpoint(page, summary)
     if story.cases:
         page.heading("What happened")
@@ -73,6 +74,7 @@ class _Page(FPDF):
         ):
             self.add_font(family, style, str(fonts / f"{name}.ttf"))
         self._foot = title
+        self._known: dict[str, set[int]] = {}
 
     def footer(self) -> None:
         """Which report, which page of how many."""
@@ -80,7 +82,9 @@ class _Page(FPDF):
         self.pen(8, _SOFT)
         self.cell(0, 5, f"{self._foot} · page {self.page_no()} of {{nb}}", align="C")
 
-    def pen(self, size: float, colour: Colour = _INK, *, bold: bool = False, family: str = _SANS) -> None:
+    def pen(
+        self, size: float, colour: Colour = _INK, *, bold: bool = False, family: str = _SANS
+    ) -> None:
         """The font of what is written next."""
         self.set_font(family, "B" if bold else "", size)
         self.set_text_color(*colour)
@@ -103,38 +107,45 @@ class _Page(FPDF):
         self.multi_cell(
             width,
             size * 0.5,
-            drawable(text, self._glyphs(family)),
+            drawable(text, self.glyphs(family)),
             align="L",
             new_x=XPos.LMARGIN,
             new_y=YPos.NEXT,
-            wrapmode="WORD",
+            wrapmode=WrapMode.WORD,
         )
         self.ln(after)
 
     def heading(self, text: str) -> None:
         """A chapter, not alone at the end of a page."""
-        if self.get_y() > self.h - 60:
-            self.add_page()
+        self.need(38)
         self.ln(4)
         self.say(text, size=14, bold=True, after=0.5)
         self.set_draw_color(*_INK)
         self.line(_MARGIN_MM, self.get_y(), self.w - _MARGIN_MM, self.get_y())
         self.ln(3)
 
-    def together(self, write: Callable[[], None]) -> None:
-        """On one page, if it fits on one."""
-        with self.offset_rendering() as trial:
-            write()
-        if trial.page_break_triggered:
+    def need(self, height: float) -> None:
+        """Begin a new page when this much, in mm, does not fit on this one."""
+        if self.get_y() + height > self.page_break_trigger:
             self.add_page()
-        write()
 
-    def _glyphs(self, family: str) -> "set[int]":
+    def height(self, text: str, size: float, *, indent: float = 0) -> float:
+        """How high a paragraph will be, in mm."""
+        self.pen(size)
+        shown = drawable(text, self.glyphs(_SANS))
+        width = self.epw - indent
+        high = self.multi_cell(width, size * 0.5, shown, dry_run=True, output="HEIGHT")
+        return high if isinstance(high, float) else size
+
+    def _drawable(self, family: str) -> set[int]:
+        font = self.fonts[family.lower()]
+        return set(font.cmap) | {ord("\n")} if isinstance(font, TTFFont) else set(range(32, 127))
+
+    def glyphs(self, family: str) -> set[int]:
+        """The characters that a font can draw."""
         if family not in self._known:
-            self._known[family] = set(self.fonts[family.lower()].cmap) | {ord("\n")}
+            self._known[family] = self._drawable(family)
         return self._known[family]
-
-    _known: "dict[str, set[int]]" = {}
 
 
 def _head(page: _Page, summary: Summary) -> None:
@@ -153,6 +164,25 @@ def _head(page: _Page, summary: Summary) -> None:
         page.cell(48, 5, name)
         page.set_y(at)
         page.say(value, indent=48)
+
+
+def _glance(page: _Page, story: Story) -> None:
+    if not story.cases:
+        return
+    page.heading("At a glance")
+    page.pen(9)
+    page.set_draw_color(*_RULE)
+    page.set_fill_color(255, 255, 255)  # of the verdict's bar, otherwise
+    glyphs = page.glyphs(_SANS)
+    with page.table(
+        col_widths=(40, 16, 28, 16), text_align="LEFT", line_height=4.6, padding=1,
+        borders_layout="HORIZONTAL_LINES", first_row_as_headings=True,
+        v_align="TOP",
+    ) as table:  # fmt: skip
+        for cells in (GLANCE, *(case.glance for case in story.cases.values())):
+            row = table.row()
+            for cell in cells:
+                row.cell(drawable(cell, glyphs))
 
 
 def _checkpoint(page: _Page, summary: Summary) -> None:
@@ -185,14 +215,10 @@ def _qr(page: _Page, text: str, *, x: float, y: float) -> None:
 
 
 def _case(page: _Page, case: Case) -> None:
-    def title() -> None:
-        page.say(case.title, size=11.5, bold=True, after=0.4)
-        page.say(case_words(case), size=9, colour=_SOFT, after=0.2)
-        page.say(case.incident, size=8, family=_MONO, colour=_SOFT, after=2)
-
-    if page.get_y() > page.h - 60:
-        page.add_page()
-    title()
+    page.need(40)
+    page.say(case.title, size=11.5, bold=True, after=0.4)
+    page.say(case_words(case), size=9, colour=_SOFT, after=0.2)
+    page.say(case.incident, size=8, family=_MONO, colour=_SOFT, after=2)
     for line in case.lines:
         _line(page, line)
     if case.entries > len(case.lines):
@@ -201,14 +227,13 @@ def _case(page: _Page, case: Case) -> None:
 
 
 def _line(page: _Page, line: Line) -> None:
-    def write() -> None:
-        page.set_fill_color(*_TONES.get(line.tone, _SOFT))
-        page.ellipse(_MARGIN_MM + 0.5, page.get_y() + 1.1, 2.4, 2.4, style="F")
-        said = f"{line.time} · {line.who} · entry {line.seq}"
-        page.say(said, size=8.5, colour=_SOFT, indent=6, after=0)
-        page.say(line.what, bold=True, indent=6, after=0.2)
-        for each in line.details:
-            page.say(each, size=8.5, indent=6, after=0.2)
-        page.ln(1.6)
-
-    page.together(write)
+    said = f"{line.time} · {line.who} · entry {line.seq}"
+    small = sum(page.height(each, 8.5, indent=6) + 0.2 for each in (said, *line.details))
+    page.need(min(small + page.height(line.what, 11, indent=6), page.eph / 2))
+    page.set_fill_color(*_TONES.get(line.tone, _SOFT))
+    page.ellipse(_MARGIN_MM + 0.5, page.get_y() + 1.1, 2.4, 2.4, style="F")
+    page.say(said, size=8.5, colour=_SOFT, indent=6, after=0)
+    page.say(line.what, bold=True, indent=6, after=0.2)
+    for each in line.details:
+        page.say(each, size=8.5, indent=6, after=0.2)
+    page.ln(1.6)

@@ -19,7 +19,6 @@ tlog-proof. Read from top to bottom: signatures, notes, entries, the tree, the w
 Exit status: 0 valid, 1 tampered, 2 incomplete or unknown, 3 the command was not understood.
 """
 
-# ruff: noqa: T201 - its output is what it is for
 from __future__ import annotations
 
 import argparse
@@ -73,7 +72,7 @@ Point = tuple[int, int, int, int]
 
 
 def add(p: Point, q: Point) -> Point:
-    """p + q; the formula holds for all points, equal ones too."""
+    """The sum p + q; the formula holds for all points, equal ones too."""
     a, b = (p[1] - p[0]) * (q[1] - q[0]) % P, (p[1] + p[0]) * (q[1] + q[0]) % P
     c, d = 2 * p[3] * q[3] * D % P, 2 * p[2] * q[2] % P
     e, f, g, h = b - a, d - c, d + c, b + a
@@ -123,7 +122,7 @@ def signed(key: bytes, message: bytes, signature: bytes) -> bool:
     x, y, z, t = decompress(key)
     total: Point = (0, 1, 1, 0)
     for point, scalar in ((BASE, signature[32:]), ((P - x, y, z, P - t), h.to_bytes(32, "little"))):
-        for row, digit in zip(table(point), scalar):
+        for row, digit in zip(table(point), scalar):  # noqa: B905 - 3.10 has it
             if digit:
                 total = add(total, row[digit])
     inverse = pow(total[2], -1, P)
@@ -277,9 +276,11 @@ TYPES = set(
 )
 UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-%s-[0-9a-f]{12}"
 DAY, TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}", r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{6}"
-EACH = re.compile("\n".join([r"[0-9a-f]{64}", UUID % "7[0-9a-f]{3}-[89ab][0-9a-f]{3}", f"{DAY}T{TIME}Z"]))
+EACH = re.compile(
+    "\n".join([r"[0-9a-f]{64}", UUID % "7[0-9a-f]{3}-[89ab][0-9a-f]{3}", f"{DAY}T{TIME}Z"])
+)
 LOG, TYPE = r"[A-Za-z0-9][A-Za-z0-9._~/:-]{0,254}", r"[a-z]+(?:\.[a-z_]+)+"
-SHARED = re.compile("\n".join([LOG, TYPE, "(?:-|%s)" % UUID % "[0-9a-f]{4}-[0-9a-f]{4}"]))
+SHARED = re.compile(f"{LOG}\n{TYPE}\n(?:-|{UUID % '[0-9a-f]{4}-[0-9a-f]{4}'})")
 KEY = re.compile(r"[a-z][a-z0-9_]*|_sd")
 MAX_INTEGER = 2**53 - 1
 
@@ -310,7 +311,12 @@ def decode(line: bytes) -> Entry:
         raise Refused("not in canonical form (order, spaces, escapes or a key twice)")
     if b"\x7f" in line:
         raise Refused("contains U+007F")
-    actor, body, incident, number = entry["actor"], entry["body"], entry["incident"], entry["inc_seq"]
+    actor, body, incident, number = (
+        entry["actor"],
+        entry["body"],
+        entry["incident"],
+        entry["inc_seq"],
+    )
     prev, id_, ts, log, kind = entry["prev"], entry["id"], entry["ts"], entry["log"], entry["type"]
     if type(entry["v"]) is not int or entry["v"] != 1 or not is_count(entry["seq"]):
         raise Refused("not an entry: v or seq")
@@ -334,7 +340,7 @@ def decode(line: bytes) -> Entry:
     moment(ts[:10])
     if (incident is None) != (number is None):
         raise Refused("incident and inc_seq: expected both or neither")
-    return entry  # type: ignore[no-any-return]
+    return entry
 
 
 def is_count(value: Any) -> bool:
@@ -691,7 +697,7 @@ class Walk:
             "checkpoints": self.checkpoints,
             "first_bad": self.lowest and self.lowest[1],
             "segments": [self.result(*each) for each in self.segments],
-            "problems": [dict(zip(("status", "seq", "sentence"), each)) for each in self.problems],
+            "problems": [{"status": a, "seq": b, "sentence": c} for a, b, c in self.problems],
             "problem_count": self.problem_count,
             "warnings": self.warnings,
             "warning_count": self.warning_count,
@@ -772,7 +778,7 @@ class Walk:
         }
 
 
-# ---- Exports: a part of a log, and what was packed with it ----------------------------------------
+# ---- Exports: a part of a log, and what was packed with it ---------------------------------------
 
 
 def read_export(path: Path) -> Entry | None:
@@ -914,7 +920,7 @@ class Disclosure(Walk):
             self.closed = number + 1
 
 
-# ---- Files and the command ------------------------------------------------------------------------
+# ---- Files and the command -----------------------------------------------------------------------
 
 
 def segment_files(path: Path) -> list[Path]:
@@ -991,7 +997,7 @@ def check(
             peaks = before_part(path, vkeys, first, note or "")
         except Refused as error:
             problems.append(str(error))
-            peaks = [bytes(32)] * bin(first).count("1")  # no signed root will come of these
+            peaks = [bytes(32)] * bin(first).count("1")  # noqa: FURB161 - for 3.9
     if export is not None and export["kind"] == "incident":
         walk: Walk = Disclosure([], note, vkeys)
     else:

@@ -44,6 +44,14 @@ class Case(msgspec.Struct, kw_only=True):
     lines: list[Line]
     entries: int = 0
     approved_by: list[str]
+    ran: list[str]  # what ran where, and what came of it
+
+    @property
+    def glance(self) -> tuple[str, str, str, str]:
+        """What, who approved, what ran, how it stands: a row of the table at the front."""
+        approved = ", ".join(dict.fromkeys(self.approved_by)) or "nobody"
+        ran = "; ".join(self.ran[:5]) or "nothing"
+        return f"{self.title} ({self.opened})", approved, ran, self.state
 
 
 class Story(msgspec.Struct, kw_only=True):
@@ -113,7 +121,7 @@ def _add_to_case(story: Story, entry: Entry, incident: str) -> None:
         if len(story.cases) >= MAX_CASES:
             story.more_cases += entry.inc_seq == 0
             return
-        case = Case(incident=incident, opened=clock(entry.ts), lines=[], approved_by=[])
+        case = Case(incident=incident, opened=clock(entry.ts), lines=[], approved_by=[], ran=[])
         story.cases[incident] = case
     case.entries += 1
     body = entry.body
@@ -122,10 +130,25 @@ def _add_to_case(story: Story, entry: Entry, incident: str) -> None:
         case.title = f"{condition} on {_get(body, 'node')}: {_get(body, 'subject')}"
     if entry.type == "incident.state":
         case.state = _words(body.get("to", case.state))
+    if entry.type == "incident.close":
+        case.state = _words(body.get("state", case.state))
+    if entry.type in {"exec.result", "manual.step"}:
+        case.ran.append(_ran(entry))
     if entry.type == "approval.grant":
         case.approved_by.append(visible(entry.actor.id, most=_BRIEF))
     if len(case.lines) < MAX_STEPS:
         case.lines.append(_line(entry))
+
+
+def _ran(entry: Entry) -> str:
+    if entry.type == "manual.step":
+        return f"by hand by {visible(entry.actor.id, most=_BRIEF)}"
+    steps = entry.body.get("steps")
+    count = len(steps) if isinstance(steps, list) else 0
+    commands = "1 command" if count == 1 else f"{count} commands"
+    return (
+        f"{commands} on {visible(entry.actor.id, most=_BRIEF)}: {_words(entry.body.get('outcome'))}"
+    )
 
 
 def _line(entry: Entry) -> Line:
@@ -151,7 +174,9 @@ Told = tuple[str, tuple[str, ...], str]
 
 def _open(entry: Entry) -> Told:
     body = entry.body
-    what = f"{_get(body, 'node')} reported: {_words(body.get('condition'))}, {_get(body, 'subject')}"
+    what = (
+        f"{_get(body, 'node')} reported: {_words(body.get('condition'))}, {_get(body, 'subject')}"
+    )
     return what, (f"severity {_get(body, 'severity')}",), SYSTEM
 
 
@@ -159,16 +184,20 @@ def _state(entry: Entry) -> Told:
     body = entry.body
     reason = _get(body, "reason")
     details = (reason,) if reason else ()
-    return f"the incident moved: {_words(body.get('from'))} → {_words(body.get('to'))}", details, SYSTEM
+    return (
+        f"the incident moved: {_words(body.get('from'))} → {_words(body.get('to'))}",
+        details,
+        SYSTEM,
+    )
 
 
 def _proposed(entry: Entry) -> Told:
     body = entry.body
     by = "a local language model" if body.get("origin") == "model" else _words(body.get("origin"))
     details = [f"diagnosis: “{_get(body, 'diagnosis')}”"] if body.get("diagnosis") else []
-    details += [f"model {_get(body, 'model_name')}, file SHA-256 {_get(body, 'model_sha256')}"] * bool(
-        body.get("model_name")
-    )
+    details += [
+        f"model {_get(body, 'model_name')}, file SHA-256 {_get(body, 'model_sha256')}"
+    ] * bool(body.get("model_name"))
     details += [f"the model failed: {_get(body, 'model_error')}"] * bool(body.get("model_error"))
     return f"a plan was proposed by {by}; nothing runs because it says so", tuple(details), SYSTEM
 
@@ -182,7 +211,7 @@ def _verdict(entry: Entry) -> Told:
     }
     commands = entry.body.get("commands")
     details = tuple(
-        f"{_words(each.get('ruling'))}: {_get(each, 'text')}  (rule {_get(each, 'rule') or 'default'})"
+        f"{_words(each.get('ruling'))}: {_get(each, 'text')}, by {_get(each, 'rule') or 'default'}"
         for each in (commands if isinstance(commands, list) else [])[:20]
         if isinstance(each, dict)
     )
@@ -211,7 +240,7 @@ def _deny(entry: Entry) -> Told:
 
 
 def _expire(_: Entry) -> Told:
-    return "nobody approved in time; nothing ran", (), NO
+    return "nobody approved in time, or it was not used in time; nothing ran", (), NO
 
 
 def _order(entry: Entry) -> Told:
@@ -261,7 +290,9 @@ def _recover(_: Entry) -> Told:
 
 def _close(entry: Entry) -> Told:
     body = entry.body
-    what = f"closed as {_words(body.get('state'))}; it has {_get(body, 'entries')} entries up to here"
+    what = (
+        f"closed as {_words(body.get('state'))}; it has {_get(body, 'entries')} entries up to here"
+    )
     return what, (), SYSTEM
 
 

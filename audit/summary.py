@@ -24,6 +24,16 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     command: str
 
 
+_READING_AID = (
+    "This page is a reading aid. What counts are the entries, which lie beside it. Unpack the"
+    " archive on any computer with Python and run the enclosed program of one file; it needs"
+    " nothing else, and README.md shows the same with openssl, sha256sum and jq."
+)
+_WHOSE_KEY = (
+    "Give the key that you noted when the log was begun; a key that comes with the export proves"
+    " only that nothing was changed since it was exported."
+)
+_HOW_TO_CHECK = (_READING_AID, _WHOSE_KEY)
 _HEADLINES = {
     Verdict.VALID: "Complete and unaltered",
     Verdict.TAMPERED: "Altered: this is not what was signed",
@@ -63,13 +73,7 @@ def summarize(export: Export, report: Report, story: Story, *, note: str, vkey: 
             " or by scanning the square: whoever has it can tell later whether the log was changed."
         ),
         vkey=visible(vkey),
-        how_to_check=(
-            "This page is a reading aid. What counts are the entries, which lie beside it. Unpack"
-            " the archive on any computer with Python and run the enclosed program of one file; it"
-            " needs nothing else, and README.md shows the same with openssl, sha256sum and jq.",
-            "Give the key that you noted when the log was begun; a key that comes with the export"
-            " proves only that nothing was changed since it was exported.",
-        ),
+        how_to_check=_HOW_TO_CHECK,
         command="python3 audit_verify.py . --vkey 'THE KEY YOU NOTED'",
     )
 
@@ -80,7 +84,7 @@ def visible_note(note: str) -> str:
 
 
 def _withheld(each: str) -> str:
-    seq, field, digest = (each.split(" ", 2) + ["", ""])[:3]
+    seq, field, digest = [*each.split(" ", 2), "", ""][:3]
     return f"{field} of entry {seq}; what was withheld is bound by the digest {digest}"
 
 

@@ -39,7 +39,6 @@ MOST_WAITING = 4096  # leaves, before they are folded into the tree
 _sha256 = hashlib.sha256
 
 
-
 class Before(msgspec.Struct, frozen=True, kw_only=True):
     """The tree before the first entry: how many entries, and its peaks, the largest first."""
 
@@ -155,7 +154,7 @@ class _Run:
             self._absent(first)
         self._segment, self._lines = first, 0
 
-    def take(self, raw: bytes) -> None:
+    def take(self, raw: bytes) -> None:  # noqa: C901 - the checks in their order, inline
         """The next line. A million times in a row: the common case makes few calls."""
         self.read += 1
         self._lines += 1

@@ -19,7 +19,13 @@ from audit.signer import LocalSigner
 from tests.audit.builders import INCIDENT, ORIGIN, PER_SEGMENT, chain_of, draft, signer, uuid_of
 
 Files = dict[str, bytes]
-WORDS = ("e\u0301 \u20ac \U0001f600", 'a "quote" \\ and /', "tab\tline\nnul\x00", "\u2028 \ufeff", "")
+WORDS = (
+    "e\u0301 \u20ac \U0001f600",
+    'a "quote" \\ and /',
+    "tab\tline\nnul\x00",
+    "\u2028 \ufeff",
+    "",
+)
 
 
 def drafts(size: int, chance: random.Random) -> list[EntryDraft]:
@@ -325,36 +331,6 @@ def edit_entry(files: Files, chance: random.Random) -> None:
 
 # Notes
 
-_NOTES: list[Callable[[str, random.Random], str]] = [
-    lambda note, _: note.rstrip("\n"),
-    lambda note, _: note + "\n",
-    lambda note, _: "\n" + note,
-    lambda note, _: note.replace("\n", "\r\n"),
-    lambda note, _: note.replace("\n\n", "\n"),
-    lambda note, _: note.replace("\n\n", "\nextension\n\n"),
-    lambda note, _: note.replace("\n\n", "\n\n\n"),
-    lambda note, _: note.replace("\u2014", "-"),
-    lambda note, _: note.replace("=\n\n", "\n\n"),
-    lambda note, _: note.replace(ORIGIN, "other.example", 1),
-    lambda note, _: note.replace(f"\u2014 {ORIGIN}", "\u2014 other.example"),
-    lambda note, _: re.sub(r"\n(\d+)\n", r"\n0\1\n", note),
-    lambda note, _: re.sub(r"\n(\d+)\n", r"\n+\1\n", note),
-    lambda note, _: re.sub(r"\n(\d+)\n", "\n99999999999999999999\n", note),
-    lambda note, _: re.sub(r"\n(\d+)\n", "\n\u0661\n", note),
-    lambda note, _: re.sub(r"\n(\d+)\n", "\n0\n", note),
-    lambda note, _: note + "\u2014 witness.example " + base64.b64encode(b"w" * 76).decode() + "\n",
-    lambda note, _: note + "\u2014 witness.example AAAA\n",
-    lambda note, _: note + "\u2014 wit+ness " + base64.b64encode(b"w" * 76).decode() + "\n",
-    lambda note, _: note + note.split("\n\n")[-1],
-    lambda note, _: note + (note.split("\n\n")[-1]) * 100,
-    lambda note, _: note.replace("\n\n", "\n\n\u2014 " + "x AAAAAAAA\n"),
-    lambda note, chance: _signature(note, chance),
-    lambda note, chance: note[: chance.randrange(len(note))],
-    lambda note, _: "",
-    lambda note, _: note + "\x00",
-    lambda note, _: "x" * 1_100_000 + note,
-]
-
 
 def _signature(note: str, chance: random.Random) -> str:
     """The signature with S + L, R zero, too short, too long, or a byte changed."""
@@ -381,6 +357,37 @@ def _signature(note: str, chance: random.Random) -> str:
         case _:
             pass
     return f"{head} {base64.b64encode(bytes(blob)).decode()}\n"
+
+
+_NOTES: list[Callable[[str, random.Random], str]] = [
+    lambda note, _: note.rstrip("\n"),
+    lambda note, _: note + "\n",
+    lambda note, _: "\n" + note,
+    lambda note, _: note.replace("\n", "\r\n"),
+    lambda note, _: note.replace("\n\n", "\n"),
+    lambda note, _: note.replace("\n\n", "\nextension\n\n"),
+    lambda note, _: note.replace("\n\n", "\n\n\n"),
+    lambda note, _: note.replace("\u2014", "-"),
+    lambda note, _: note.replace("=\n\n", "\n\n"),
+    lambda note, _: note.replace(ORIGIN, "other.example", 1),
+    lambda note, _: note.replace(f"\u2014 {ORIGIN}", "\u2014 other.example"),
+    lambda note, _: re.sub(r"\n(\d+)\n", r"\n0\1\n", note),
+    lambda note, _: re.sub(r"\n(\d+)\n", r"\n+\1\n", note),
+    lambda note, _: re.sub(r"\n(\d+)\n", "\n99999999999999999999\n", note),
+    lambda note, _: re.sub(r"\n(\d+)\n", "\n\u0661\n", note),
+    lambda note, _: re.sub(r"\n(\d+)\n", "\n0\n", note),
+    lambda note, _: note + "\u2014 witness.example " + base64.b64encode(b"w" * 76).decode() + "\n",
+    lambda note, _: note + "\u2014 witness.example AAAA\n",
+    lambda note, _: note + "\u2014 wit+ness " + base64.b64encode(b"w" * 76).decode() + "\n",
+    lambda note, _: note + note.split("\n\n")[-1],
+    lambda note, _: note + (note.split("\n\n")[-1]) * 100,
+    lambda note, _: note.replace("\n\n", "\n\n\u2014 " + "x AAAAAAAA\n"),
+    _signature,
+    lambda note, chance: note[: chance.randrange(len(note))],
+    lambda note, _: "",
+    lambda note, _: note + "\x00",
+    lambda note, _: "x" * 1_100_000 + note,
+]
 
 
 def mangle_note(files: Files, chance: random.Random) -> None:
@@ -469,7 +476,7 @@ def mutated(seed: int) -> tuple[Files, str | None]:
 COMPANIONS = ("README.md", "audit_verify.py", "report.html", "blobs/00", "stranger.txt")
 
 
-def of_export(files: Files, chance: random.Random) -> None:
+def of_export(files: Files, chance: random.Random) -> None:  # noqa: C901 - one case a trick
     """What can be done to an export beside to its entries; sometimes the manifest is made anew."""
     match chance.randrange(7):
         case 0:
