@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 STRINGS ?= 1000000
 FUZZ_SECONDS ?= 20
+MUTATIONS ?= 20000
 
 .PHONY: demo test check prove bench wire wire-is-current clean help
 .DEFAULT_GOAL := help
@@ -41,9 +42,10 @@ test: $(READY) wire-is-current ## everything, on real parts
 	$(BIN)/python -m tests.browser
 	$(BIN)/pytest -q -n 2 --dist loadgroup
 
-prove: $(READY) ## a million strings against bash, and fuzzing of the gate
+prove: $(READY) ## a million strings against bash, fuzzing of the gate, two verifiers on 20,000 damaged logs
 	SENTINEL_ORACLE_STRINGS=$(STRINGS) $(BIN)/pytest -q -n 2 tests/policy/test_oracle.py
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
+	SENTINEL_MUTATIONS=$(MUTATIONS) $(BIN)/pytest -q -n 2 --timeout 1800 tests/audit/test_two_verifiers.py
 
 bench: $(READY) ## measure speed, each figure beside the machine's limit
 	$(BIN)/python -m tests.bench

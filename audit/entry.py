@@ -7,6 +7,7 @@ stands in the log is the business of `chain`, what its body holds that of `schem
 
 import hashlib
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -73,6 +74,7 @@ _FORMS = {
     "incident": r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
 }
 _ID_AND_TS = re.compile(f"{_FORMS['id']}\n{_FORMS['ts']}")
+_EACH_OF_MANY = re.compile(rf"(?:{_FORMS['prev']}\n{_FORMS['id']}\n{_FORMS['ts']}\n)*")
 _HEX_CHARS = 64
 _TS = re.compile(_FORMS["ts"])
 _KEY = re.compile(r"[a-z][a-z0-9_]*|_sd")
@@ -172,6 +174,27 @@ def decode(line: bytes) -> Entry:
     return entry
 
 
+def decode_block(raws: Sequence[bytes]) -> list[Entry] | None:
+    """The entries of many lines with their newlines, or None when `decode` has to look at each.
+
+    The same checks as of `decode`, made for all at once: half the time where nothing is wrong.
+    """
+    data = b"".join(raws)
+    if b"\x7f" in data or max(map(len, raws)) > MAX_LINE_BYTES + 1:  # 1 and 4
+        return None
+    try:
+        entries = _DECODER.decode_lines(data)  # 2
+        again = _ENCODER.encode_lines(entries)
+        if again != data or len(entries) != len(raws):  # 3
+            return None
+        for entry in entries:
+            _check_value(entry.body, depth=1)  # 5
+        _check_forms_of(entries)  # 6
+    except (msgspec.DecodeError, EntryError, UnicodeError, RecursionError):
+        return None
+    return entries
+
+
 def leaf_hash(line: bytes) -> bytes:
     """SHA-256(0x00 ‖ line), 32 bytes: the leaf of RFC 6962 and the link of the chain."""
     return hashlib.sha256(LEAF_PREFIX + line).digest()
@@ -219,6 +242,19 @@ def _check_forms(entry: Entry) -> None:
         _remember(_DAYS_SEEN, entry.ts[:10])
     if (entry.incident is None) != (entry.inc_seq is None):
         raise EntryError("incident and inc_seq: expected both or neither")
+
+
+def _check_forms_of(entries: Sequence[Entry]) -> None:
+    each = "".join([f"{e.prev}\n{e.id}\n{e.ts}\n" for e in entries])
+    if not _EACH_OF_MANY.fullmatch(each):
+        raise EntryError("prev, id or ts")
+    for shared in {(e.log, e.type, e.incident) for e in entries}:
+        if shared not in _SHARED_SEEN and not _may_share(*shared):
+            raise EntryError("log, type or incident")
+    for day in {e.ts[:10] for e in entries}:
+        _demand_date(day)
+    if any([(e.incident is None) != (e.inc_seq is None) for e in entries]):  # noqa: C419 - quicker
+        raise EntryError("incident and inc_seq")
 
 
 def _may_share(log: str, type_: str, incident: str | None) -> bool:

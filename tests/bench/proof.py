@@ -79,12 +79,20 @@ def _log(path: Path) -> int:
 
 
 def _cost(words: list[str]) -> tuple[float, float]:
-    """CPU seconds and peak MiB of a command that must succeed."""
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL) as done:
-        _, status, used = os.wait4(done.pid, 0)
-        done.returncode = os.waitstatus_to_exitcode(status)
-    assert done.returncode == 0, words
-    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+    """CPU seconds and peak MiB of a command that must succeed.
+
+    A small process starts it: the kernel counts what the starting one held to the peak.
+    """
+    program = (
+        "import resource, subprocess, sys;"
+        "done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL);"
+        "used = resource.getrusage(resource.RUSAGE_CHILDREN);"
+        "print(done.returncode, used.ru_utime + used.ru_stime, used.ru_maxrss)"
+    )
+    starter = [sys.executable, "-I", "-S", "-c", program, *words]
+    said = subprocess.run(starter, capture_output=True, text=True, check=True).stdout.split()
+    assert said[0] == "0", words
+    return float(said[1]), int(said[2]) / 1024
 
 
 def _journal() -> float | None:

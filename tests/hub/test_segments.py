@@ -17,9 +17,9 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from audit.__main__ import main
-from audit.folder import latest, notes, segments
 from audit.entry import EntryDraft
 from audit.errors import EntryError, NoteError, VkeyError
+from audit.folder import latest, notes, segments
 from audit.note import parse_vkey
 from audit.recovery import MAX_UNSIGNED
 from audit.report import Report, Verdict, as_text
