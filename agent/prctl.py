@@ -5,6 +5,7 @@ import os
 
 from agent.errors import JournalError
 
+_PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 
 
@@ -20,3 +21,10 @@ def give_back_memory() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only
     if trim is not None:
         trim(0)
+
+
+def adopt_orphans() -> None:
+    """From here on what our children leave behind becomes our child, not init's (prctl(2))."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise JournalError(f"the kernel adopts no orphans: {os.strerror(ctypes.get_errno())}")

@@ -103,12 +103,26 @@ def load_key(path: Path) -> Ed25519PrivateKey:
 def load_public_key(path: Path) -> Ed25519PublicKey:
     """An Ed25519 public key from a PEM file."""
     try:
-        key = load_pem_public_key(path.read_bytes())
-    except (OSError, ValueError) as error:
+        data = path.read_bytes()
+    except OSError as error:
         raise EnvelopeError(f"{path}: cannot read the public key: {error}") from error
+    return parse_public_key(data, name=str(path))
+
+
+def parse_public_key(pem: bytes, *, name: str) -> Ed25519PublicKey:
+    """An Ed25519 public key from PEM; `name` says where it came from."""
+    try:
+        key = load_pem_public_key(pem)
+    except ValueError as error:
+        raise EnvelopeError(f"{name}: cannot read the public key: {error}") from error
     if not isinstance(key, Ed25519PublicKey):
-        raise EnvelopeError(f"{path}: expected an Ed25519 key, got {type(key).__name__}")
+        raise EnvelopeError(f"{name}: expected an Ed25519 key, got {type(key).__name__}")
     return key
+
+
+def public_pem(key: Ed25519PublicKey) -> bytes:
+    """A public key as PEM."""
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _spell(payload_type: str, payload: bytes, key: str, signature: bytes) -> bytes:

@@ -17,14 +17,15 @@ from appliance.errors import SentinelError
 from audit import proof
 from audit.check import check
 from audit.checkpoint import open_checkpoint
+from audit.cosigners import Witnessed, cosigners, is_enough
 from audit.entry import decode, leaf_hash
-from audit.errors import EntryError
-from audit.folder import lines_from, lines_of, segment_files
+from audit.errors import AuditRefusedError, EntryError
+from audit.folder import latest, lines_from, lines_of, segment_files
 from audit.merkle import Subtrees
 from audit.note import Vkey, parse_vkey
 from audit.report import as_text
 from audit.show import Filter, sentence
-from audit.trust import parse_policy
+from audit.trust import Policy, parse_policy
 from audit.verify import SEGMENT_ENTRIES
 
 USAGE = 3
@@ -64,21 +65,26 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run_verify(options: argparse.Namespace) -> int:
     """`verify`: the whole log against its signed checkpoints."""
-    vkeys, told = _trusted(options)
+    vkeys, policy, told = _trusted(options)
     since = None if options.since is None else options.since.read_text()
     signer = None if options.export_vkey is None else parse_vkey(options.export_vkey)
+    witnessed = _witnessed([latest(options.path), since], vkeys, policy)
+    enough = is_enough(witnessed, policy)
     with _progress(options.path) as progress:
         report, live = check(
             options.path, vkeys=vkeys, since=since, export_vkey=signer, progress=progress
         )
+    status = UNKNOWN if enough is False and report.exit_status == 0 else report.exit_status
     if options.json:
-        print(
-            msgspec.json.encode(
-                {**msgspec.to_builtins(report), "key_from": told, "live": live}
-            ).decode()
-        )
-        return report.exit_status
+        more = {"key_from": told, "live": live, "cosigned": witnessed, "quorum": enough}
+        print(msgspec.json.encode({**msgspec.to_builtins(report), **more}).decode())
+        return status
     print(as_text(report))
+    for one in witnessed:
+        if one.by:
+            print(f"  cosigned: {one}")
+    if enough is False:
+        print("  UNKNOWN: no checkpoint here has the cosignatures that the policy asks for")
     if live:
         print(
             "  A notary has this log open; what it wrote after this checkpoint was not looked at."
@@ -90,7 +96,7 @@ def run_verify(options: argparse.Namespace) -> int:
             "  the log was begun, or give that one with --vkey. Who can change a log can change"
             " its key."
         )
-    return report.exit_status
+    return status
 
 
 def run_show(options: argparse.Namespace) -> int:
@@ -116,7 +122,7 @@ def run_show(options: argparse.Namespace) -> int:
 
 def run_prove(options: argparse.Namespace) -> int:
     """`prove`: the tlog-proof of one entry under the latest checkpoint; verified before shown."""
-    vkeys, _ = _trusted(options)
+    vkeys, _, _ = _trusted(options)
     note = (options.path / "checkpoint").read_text()
     size = open_checkpoint(note, vkeys).size
     leaves = [leaf_hash(line) for line in islice(lines_from(options.path), size)]
@@ -149,15 +155,32 @@ def run_report(options: argparse.Namespace) -> int:
     return export_command.run_report(options, _trusted(options)[0])
 
 
-def _trusted(options: argparse.Namespace) -> tuple[list[Vkey], str]:
-    """The keys to trust, and where they came from."""
+def _trusted(options: argparse.Namespace) -> tuple[list[Vkey], Policy | None, str]:
+    """The log's keys, what else is asked of it, and where that came from."""
     if options.policy is not None:
-        return parse_policy(options.policy.read_text()), "policy"
+        policy = parse_policy(options.policy.read_text())
+        return list(policy.logs), policy, "policy"
     if options.vkey is not None:
-        return [parse_vkey(options.vkey)], "command line"
+        return [parse_vkey(options.vkey)], None, "command line"
     if options.vkey_file is not None:
-        return [parse_vkey(options.vkey_file.read_text())], "file"
-    return [parse_vkey((options.path / "log.vkey").read_text())], "log folder"
+        return [parse_vkey(options.vkey_file.read_text())], None, "file"
+    return [parse_vkey((options.path / "log.vkey").read_text())], None, "log folder"
+
+
+def _witnessed(
+    notes: Sequence[str | None], vkeys: Sequence[Vkey], policy: Policy | None
+) -> list[Witnessed]:
+    """Who cosigned these checkpoints; what is no checkpoint of the log is for the verifier."""
+    found = []
+    for note in notes:
+        if note is None:
+            continue
+        try:
+            open_checkpoint(note, vkeys)
+        except AuditRefusedError:
+            continue
+        found.append(cosigners(note, policy))  # a line that its witness did not make ends it all
+    return found
 
 
 @contextmanager
@@ -301,7 +324,12 @@ def _add(
 
 def _add_keys(command: argparse.ArgumentParser) -> None:
     keys = command.add_mutually_exclusive_group()
-    keys.add_argument("--policy", metavar="FILE", type=Path, help="`log VKEY` lines to trust")
+    keys.add_argument(
+        "--policy",
+        metavar="FILE",
+        type=Path,
+        help="the keys to trust, as C2SP tlog-policy",
+    )
     keys.add_argument("--vkey", help="the log's key; default: PATH/log.vkey, which proves less")
     keys.add_argument("--vkey-file", metavar="FILE", type=Path, help="the log's key, from a file")
 

@@ -15,6 +15,7 @@ tlog-proof. Read from top to bottom: signatures, notes, entries, the tree, the w
     # 6. at each checkpoint's size, the root of the lines is the signed root
     # 7. the checkpoint of the last audit is among them
     # 8. the log is as long as its last checkpoint: shorter is cut, longer is not yet signed
+    # 9. the nodes' own numbers of their reports have no hole: what a hub left out shows
 
 Exit status: 0 valid, 1 tampered, 2 incomplete or unknown, 3 the command was not understood.
 """
@@ -145,9 +146,9 @@ def unbase64(text: str) -> bytes | None:
     return raw if base64.b64encode(raw).decode() == text else None
 
 
-def key_hash(vkey: Vkey) -> bytes:
-    """The four bytes that a signature line starts with."""
-    return sha256(vkey[0].encode() + b"\n\x01" + vkey[1]).digest()[:4]
+def key_hash(vkey: Vkey, kind: bytes = b"\x01") -> bytes:
+    """The four bytes that a signature line starts with; kind 4 is a witness."""
+    return sha256(vkey[0].encode() + b"\n" + kind + vkey[1]).digest()[:4]
 
 
 def vkey_text(vkey: Vkey) -> str:
@@ -160,47 +161,112 @@ def is_name(name: str) -> bool:
     return bool(name) and "+" not in name and not any(c.isspace() or c < "!" for c in name)
 
 
-def parse_vkey(text: str) -> Vkey:
+def parse_vkey(text: str, kind: bytes = b"\x01") -> Vkey:
     parts = text.strip("\n").split("+", 2)
     if len(parts) != 3 or not is_name(parts[0]):
         raise Refused("a vkey is NAME+HASH+KEY, the name without spaces")
     raw = unbase64(parts[2])
-    if raw is None or len(raw) != 33 or raw[:1] != b"\x01":
-        raise Refused(f"vkey of {parts[0]}: expected base64 of 0x01 and 32 bytes")
+    if raw is None or len(raw) != 33 or raw[:1] != kind:
+        raise Refused(f"vkey of {parts[0]}: expected base64 of {kind!r} and 32 bytes")
     vkey = (parts[0], raw[1:])
-    if parts[1] != key_hash(vkey).hex():
-        raise Refused(f"vkey of {vkey[0]}: its hash is {key_hash(vkey).hex()}, not {parts[1]!r}")
+    if parts[1] != key_hash(vkey, kind).hex():
+        raise Refused(f"vkey of {vkey[0]}: {parts[1]!r} is not its hash")
     decompress(vkey[1])
     return vkey
 
 
-def parse_policy(text: str) -> list[Vkey]:
-    """`log VKEY` lines; what cannot be checked here is refused rather than half obeyed."""
-    vkeys = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        words = line.split()
-        if not words or words[0].startswith("#") or words == ["quorum", "none"]:
-            continue
-        if words[0] != "log" or len(words) < 2:
-            raise Refused(f"line {number}: {words[0]!r} cannot be checked by this version", 2)
-        try:
-            vkeys.append(parse_vkey(words[1]))
-        except Refused as error:
-            raise Refused(f"line {number}: {error}", 2) from error
-    if not vkeys:
-        raise Refused("no `log` line: whose log is it?", 2)
-    if len({name for name, _ in vkeys}) > 1:
-        raise Refused("keys of more than one log", 2)
-    return vkeys
+class Policy:
+    """Keys of one log, and which witnesses must have seen a checkpoint (C2SP tlog-policy)."""
+
+    def __init__(self, text: str) -> None:
+        self.logs: list[Vkey] = []
+        self.witnesses: dict[str, Vkey] = {}
+        self.groups: dict[str, tuple[int, list[str]]] = {}
+        self.quorum: str | None = None
+        for number, line in enumerate(text.split("\n"), start=1):
+            words = [word for word in line.replace("\t", " ").split(" ") if word]
+            if words and not words[0].startswith("#"):
+                try:
+                    self.take(words[0], words[1:])
+                except Refused as error:
+                    raise Refused(f"line {number}: {error}", 2) from error
+        keys = [key for _, key in [*self.logs, *self.witnesses.values()]]
+        if not self.logs or len({name for name, _ in self.logs}) > 1 or len({*keys}) < len(keys):
+            raise Refused("expected `log` lines of one log, and each key once", 2)
+
+    def take(self, word: str, words: list[str]) -> None:
+        if word == "log" and len(words) in (1, 2):
+            self.logs.append(parse_vkey(words[0]))
+        elif word == "witness" and len(words) in (2, 3) and self.is_free(words[0]):
+            self.witnesses[words[0]] = parse_vkey(words[1], b"\x04")
+        elif word == "group" and len(words) > 2 and self.is_free(words[0]):
+            name, threshold, members = words[0], words[1], words[2:]
+            used = [each for _, group in self.groups.values() for each in group]
+            if len({*used, *members}) < len(used) + len(members):
+                raise Refused("a member twice")
+            if not all(self.is_known(member) for member in members):
+                raise Refused("nothing above is called so")
+            most = {"any": "1", "all": str(len(members))}.get(threshold, threshold)
+            if not re.fullmatch("[1-9][0-9]{0,2}", most) or int(most) > len(members):
+                raise Refused(f"{threshold} of {len(members)} is no threshold")
+            self.groups[name] = (int(most), members)
+        elif word == "quorum" and len(words) == 1 and self.quorum is None:
+            if words[0] != "none" and not self.is_known(words[0]):
+                raise Refused(f"nothing above is called {words[0]}")
+            self.quorum = words[0]
+        else:
+            raise Refused(f"{word!r} cannot be read here")
+
+    def is_known(self, name: str) -> bool:
+        return name in self.witnesses or name in self.groups
+
+    def is_free(self, name: str) -> bool:
+        return name != "none" and not self.is_known(name)
+
+    def saw(self, name: str, keys: list[bytes]) -> bool:
+        if name in self.witnesses:
+            return self.witnesses[name][1] in keys
+        most, members = self.groups[name]
+        return sum(self.saw(member, keys) for member in members) >= most
+
+    def is_enough(self, notes: list[str | None]) -> bool | None:
+        """Whether a quorum cosigned one of these checkpoints of the log; None when none is asked.
+
+        Refuses a line of a known witness that this witness did not make.
+        """
+        enough = False
+        for note in notes:
+            try:
+                text = open_note(note or "", self.logs)[0]
+                open_checkpoint(note or "", self.logs)
+            except Refused:
+                continue  # the walk says what is wrong with it
+            keys = [cosigner(text, line, self.witnesses) for line in signatures_of(note or "")]
+            known = [key for key in keys if key is not None]
+            enough = enough or self.quorum in (None, "none") or self.saw(self.quorum, known)
+        return None if self.quorum in (None, "none") else enough
 
 
-def check_text(text: str) -> bytes:
+def cosigner(text: str, line: tuple[str, bytes], witnesses: dict[str, Vkey]) -> bytes | None:
+    """The key of the witness that made this line (C2SP tlog-cosignature), if it is one of these."""
+    name, blob = line
+    for vkey in witnesses.values():
+        if (name, blob[:4]) == (vkey[0], key_hash(vkey, b"\x04")):
+            at = int.from_bytes(blob[4:12], "big")
+            message = f"cosignature/v1\ntime {at}\n{text}".encode()
+            if len(blob) != 76 or at >= 2**63 or not signed(vkey[1], message, blob[12:]):
+                raise Refused(f"the cosignature of {name} does not verify")
+            return vkey[1]
+    return None
+
+
+def check_text(text: str) -> None:
     if not text.endswith("\n") or not text.strip("\n"):
         raise Refused("malformed note: the text does not end its line, or is empty")
     if any(char < " " and char != "\n" for char in text):
         raise Refused("malformed note: a control character in the text")
     try:
-        return text.encode()
+        text.encode()
     except UnicodeEncodeError as error:
         raise Refused("malformed note: not valid Unicode") from error
 
@@ -215,25 +281,33 @@ def signature_of(line: str) -> tuple[str, bytes]:
     return name, blob
 
 
-def open_note(note: str, vkeys: list[Vkey]) -> tuple[str, list[Vkey]]:
-    """The text, if one of these keys signed it and none of them signed it wrongly."""
+def split_note(note: str) -> tuple[str, list[str]]:
     if len(note) > 1_000_000:
         raise Refused("a note of more than 1000000 characters")
     end = note.rfind("\n\n")
     if end < 0 or not note.endswith("\n"):
         raise Refused("malformed note: no empty line before the signatures, or no end of line")
-    text, lines = note[: end + 1], note[end + 2 : -1].split("\n")
-    data = check_text(text)
+    lines = note[end + 2 : -1].split("\n")
+    check_text(note[: end + 1])
     if len(lines) > 100:
         raise Refused("more than 100 signatures")
-    signatures = [signature_of(line) for line in lines]
+    return note[: end + 1], lines
+
+
+def signatures_of(note: str) -> list[tuple[str, bytes]]:
+    return [signature_of(line) for line in split_note(note)[1]]
+
+
+def open_note(note: str, vkeys: list[Vkey]) -> tuple[str, list[Vkey]]:
+    """The text, if one of these keys signed it and none of them signed it wrongly."""
+    text, signatures = split_note(note)[0], signatures_of(note)
     known = {(vkey[0], key_hash(vkey)): vkey for vkey in vkeys}
     verified: list[Vkey] = []
     for name, blob in signatures:
         vkey = known.get((name, blob[:4]))
         if vkey is None or vkey in verified:
             continue
-        if not signed(vkey[1], data, blob[4:]):
+        if not signed(vkey[1], text.encode(), blob[4:]):
             raise Refused(f"the signature of {name} does not verify")
         verified.append(vkey)
     if not verified:
@@ -263,15 +337,18 @@ def open_checkpoint(note: str, vkeys: list[Vkey]) -> Checkpoint:
 
 # ---- Entries ------------------------------------------------------------------------------------
 
+NUMBERED = {"exec.result", "exec.refuse", "exec.rollback"}
 ACTOR_KEYS = {"kind", "id", "node", "session"}
 KEYS = set("v log seq prev id ts type actor incident inc_seq outcome body".split())
 TYPES = set(
     """
     approval.deny approval.expire approval.grant auth.fail auth.login auth.logout config.change
-    exec.order exec.refuse exec.result export.create incident.close incident.open incident.recover
+    credential.approve credential.request credential.revoke exec.gap exec.order exec.refuse
+    exec.result exec.rollback export.create incident.close incident.open incident.recover
     incident.state key.rotate log.fork log.open log.recovery log.resume manual.step model.load
-    node.connect node.disconnect node.enroll node.revoke plan.proposed plan.verdict policy.change
-    redaction retention.prune time.status witness.refuse
+    node.connect node.disconnect node.enroll node.halt node.key node.resume node.revoke
+    plan.proposed plan.verdict policy.change redaction retention.prune time.status witness.clear
+    witness.key witness.refuse
     """.split()
 )
 UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-%s-[0-9a-f]{12}"
@@ -454,6 +531,67 @@ def follow(index: int, size: int, leaf: bytes, path: list[bytes]) -> tuple[bytes
     return leaf, left[::-1]
 
 
+# ---- The nodes' own numbers of their reports -----------------------------------------------------
+
+
+class Reports:
+    """A node numbers its reports from 1, each names the digest of the one before: holes show.
+
+    Of a part of a log, the numbers count from the first that is met.
+    """
+
+    def __init__(self, part: bool) -> None:
+        self.part = part
+        self.rows: dict[tuple[str, str], Entry] = {}
+
+    def take(self, entry: Entry) -> None:
+        body, actor = entry["body"], entry["actor"]
+        number, key = body.get("number"), body.get("result_key")
+        if type(number) is not int or number < 1 or type(key) is not str:
+            return  # the agent's own word, which has no number
+        node = actor["node"] or actor["id"]
+        previous, digest = body.get("previous"), body.get("report_digest")
+        if (node, key) not in self.rows:
+            row: Entry = {"first": 1, "last": 0, "digest": None, "holes": [], "odd": []}
+            if self.part:
+                before = previous if type(previous) is str else None
+                row.update(first=number, last=number - 1, digest=before)
+            self.rows[node, key] = row
+        row = self.rows[node, key]
+        if number < row["first"]:
+            return
+        if number <= row["last"]:
+            if not self.fill(row["holes"], number):
+                row["odd"].append(f"report {number} of {node} is there twice")
+            return
+        if number > row["last"] + 1:
+            if len(row["holes"]) < 1000:
+                row["holes"].append((row["last"] + 1, number - 1))
+        elif previous != row["digest"]:
+            row["odd"].append(f"report {number} of {node} does not name the one before it")
+        row.update(last=number, digest=digest if type(digest) is str else None)
+
+    def fill(self, holes: list[tuple[int, int]], number: int) -> bool:
+        for place, (first, last) in enumerate(holes):
+            if first <= number <= last:
+                rest = [(first, number - 1), (number + 1, last)]
+                holes[place : place + 1] = [hole for hole in rest if hole[0] <= hole[1]]
+                return True
+        return False
+
+    def findings(self) -> list[str]:
+        found = []
+        for (node, _), row in sorted(self.rows.items(), key=lambda each: each[0]):
+            for first, last in row["holes"]:
+                what = f"reports {first} to {last} of {node} are missing: the node made them"
+                if first == last:
+                    what = f"report {first} of {node} is missing: the node made it"
+                    what += ", and it is not in the log"
+                found.append(what)
+            found += row["odd"][:1000]
+        return found
+
+
 # ---- The walk: every line once, in constant memory -----------------------------------------------
 
 
@@ -495,6 +633,7 @@ class Walk:
         self.cut: bytes | None = None  # a line without its end, as the last one after a crash
         self.newest = ""  # the highest ts
         self.incidents: dict[str, int] = {}
+        self.reports = Reports(part=first > 0)
         if first:
             self.compare()  # the last audit may have ended just here
 
@@ -547,6 +686,8 @@ class Walk:
         self.place(leaf)
         if entry["incident"] is not None:
             self.check_incident(entry)  # 4
+        if entry["type"] in NUMBERED:
+            self.reports.take(entry)  # 9
         if ts >= self.newest:  # 5
             self.newest = ts
         elif moment(self.newest) - moment(ts) > timedelta(minutes=1):
@@ -683,10 +824,16 @@ class Walk:
         size = 0 if self.last is None else self.last[0]
         if size > self.size:
             self.absent(size)
-        return self.report(*self.judge(size))
+        verdict, sentence = self.judge(size)
+        missing = self.reports.findings()
+        if verdict == VALID and missing:
+            sentence = f"{missing[0]}; the {size} entries are as signed"
+            verdict = INCOMPLETE
+        return self.report(verdict, sentence)
 
     def report(self, verdict: str, sentence: str) -> Entry:
         size, root = self.last or (0, None)
+        missing = self.reports.findings()
         return {
             "verdict": verdict,
             "sentence": sentence,
@@ -701,6 +848,8 @@ class Walk:
             "problem_count": self.problem_count,
             "warnings": self.warnings,
             "warning_count": self.warning_count,
+            "missing_reports": missing[:MAX_LISTED],
+            "missing_report_count": len(missing),
         }
 
     def judge(self, size: int) -> tuple[str, str]:
@@ -1041,6 +1190,9 @@ def as_text(report: Entry) -> str:
     lines += [f"  {each['status']}: {each['sentence']}" for each in report["problems"][1:]]
     if report["problem_count"] > len(report["problems"]):
         lines.append(f"  and {report['problem_count'] - len(report['problems'])} more problems")
+    lines += [f"  {sentence}" for sentence in report["missing_reports"]]
+    more = report["missing_report_count"] - len(report["missing_reports"])
+    lines += [f"  and {more} more holes in the nodes' numbers"] if more else []
     lines += [f"  warning: {warning}" for warning in report["warnings"]]
     if report["warning_count"] > len(report["warnings"]):
         lines.append(f"  and {report['warning_count'] - len(report['warnings'])} more warnings")
@@ -1053,10 +1205,10 @@ def bar(done: int, total: int) -> None:
     sys.stderr.write(f"\rverifying [{'#' * filled:40}] {100 * done // max(1, total)} %{end}")
 
 
-def trusted(options: argparse.Namespace) -> tuple[list[Vkey], str]:
+def trusted(options: argparse.Namespace, policy: Policy | None) -> tuple[list[Vkey], str]:
     """The keys to trust, and where they came from."""
-    if options.policy is not None:
-        return parse_policy(options.policy.read_text(encoding="utf-8")), "policy"
+    if policy is not None:
+        return policy.logs, "policy"
     if options.vkey is not None:
         return [parse_vkey(options.vkey)], "command line"
     if options.vkey_file is not None:
@@ -1086,23 +1238,28 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="the report as one JSON object")
     options = parser.parse_args(argv)
     try:
-        vkeys, told = trusted(options)
+        asked = None if options.policy is None else Policy(options.policy.read_text("utf-8"))
+        vkeys, told = trusted(options, asked)
         since = None if options.since is None else options.since.read_text(encoding="utf-8")
         signer = None if options.export_vkey is None else parse_vkey(options.export_vkey)
         quiet: Callable[[int, int], None] = lambda _done, _all: None  # noqa: E731
+        enough = asked and asked.is_enough([read_note(options.path), since])
         report = check(options.path, vkeys, since, signer, bar if sys.stderr.isatty() else quiet)
     except (Refused, OSError, UnicodeDecodeError) as error:
         print(f"audit_verify.py: {error}", file=sys.stderr)
         return error.status if isinstance(error, Refused) else 2
+    status = 2 if enough is False and report["verdict"] == VALID else EXIT[report["verdict"]]
     if options.json:
-        print(write_json({**report, "key_from": told}))
-        return EXIT[report["verdict"]]
+        print(write_json({**report, "key_from": told, "quorum": enough}))
+        return status
     print(as_text(report))
+    if enough is False:
+        print("  UNKNOWN: no checkpoint here has the cosignatures that the policy asks for")
     print(f"  key:    {vkey_text(vkeys[0])}")
     if told == "log folder":
         print("  This key came with what it is to prove: compare it with the one you noted when")
         print("  the log was begun, or give that one with --vkey.")
-    return EXIT[report["verdict"]]
+    return status
 
 
 if __name__ == "__main__":

@@ -8,10 +8,11 @@
     # 6. at each checkpoint's size, the root of the lines is the signed root
     # 7. the checkpoint of the last audit is among them
     # 8. the log is as long as its last checkpoint: shorter is cut, longer is not yet signed
+    # 9. the nodes' own numbers of their reports have no hole: what a hub left out shows
 
 Sizes and roots are believed only from verified notes. Memory is constant but for one small record
-a segment and one number an open incident. Not checked here: witnesses' cosignatures, key epochs,
-and the bodies' schemas, which are for readers. Files are opened by `__main__`.
+a segment and a node and one number an open incident. Not checked here: witnesses' cosignatures, key
+epochs, and the bodies' schemas, which are for readers. Files are opened by `folder`.
 """
 
 import hashlib
@@ -29,6 +30,8 @@ from audit.entry import LEAF_PREFIX, TYPES, Entry, decode, decode_block, leaf_ha
 from audit.errors import EntryError
 from audit.kept import by_size
 from audit.merkle import Range
+from audit.node_reports import TYPES as NUMBERED
+from audit.node_reports import NodeReports
 from audit.note import Vkey
 from audit.report import MAX_LISTED, Findings, Report, SegmentResult, Status, Verdict
 
@@ -137,6 +140,7 @@ class _Run:
         self._cut: bytes | None = None  # a line without its end, as the last one after a crash
         self._latest = ""  # the highest ts
         self._incidents: dict[str, int] = {}
+        self._reports = NodeReports(part=before.size > 0)
         if before.size:
             self._compare()  # the last audit may have ended just here
 
@@ -156,7 +160,7 @@ class _Run:
             self._absent(first)
         self._segment, self._lines = first, 0
 
-    def take(self, raw: bytes) -> None:  # noqa: C901 - the checks in their order, inline
+    def take(self, raw: bytes) -> None:  # noqa: C901, PLR0912 - the checks in their order, inline
         """The next line. A million times in a row: the common case makes few calls."""
         self.read += 1
         self._lines += 1
@@ -187,6 +191,8 @@ class _Run:
         self._size += 1
         if entry.incident is not None:
             self._check_incident(entry)  # 4
+        if entry.type in NUMBERED:
+            self._reports.take(entry)  # 9
         if entry.ts < self._latest:  # 5
             self._check_time(entry)
         else:
@@ -220,6 +226,9 @@ class _Run:
         if incidents is None:
             return False
         self._incidents |= incidents
+        for entry in entries:
+            if entry.type in NUMBERED:
+                self._reports.take(entry)  # 9
         self._latest = stamps[-1]
         self.read += len(raws)
         self._lines += len(raws)
@@ -389,7 +398,13 @@ class _Run:
         if signed > self._size:
             self._absent(signed)
         segments = tuple(self._result(*each) for each in self._segments)
+        missing = self._reports.findings()  # 9
         verdict, sentence = self._judge(signed)
+        if verdict is Verdict.VALID and missing:
+            verdict, sentence = (
+                Verdict.INCOMPLETE,
+                f"{missing[0]}; the {signed} entries are as signed",
+            )
         first = self._found.first
         return Report(
             verdict=verdict,
@@ -405,6 +420,8 @@ class _Run:
             problem_count=self._found.problem_count,
             warnings=tuple(self._found.warnings),
             warning_count=self._found.warning_count,
+            missing_reports=tuple(missing[:MAX_LISTED]),
+            missing_report_count=len(missing),
         )
 
     def _judge(self, signed: int) -> tuple[Verdict, str]:

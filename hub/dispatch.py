@@ -5,7 +5,6 @@ in the log. The proof is checked here before it leaves, so that a mistake of our
 hub and not on the node at night.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,12 +15,12 @@ from appliance import envelope, records
 from appliance.ids import uuid7
 from appliance.records import Approval, Finding, Logged, Order, Shown
 from audit import proof
+from audit.cosignature import WitnessKey
 from audit.errors import ProofError
-from audit.merkle import HASH_BYTES, Subtrees
 from hub.errors import NotaryError
+from hub.log_tree import LeafHashes, LogTree
 
-LeafHashes = Callable[[int, int], list[bytes]]
-"""The leaf hashes of the entries from the first number up to, not including, the second."""
+__all__ = ["LeafHashes", "OrderDesk"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -32,8 +31,9 @@ class OrderDesk:
     vkey: str  # of the audit log
     valid_for: timedelta  # a node that gets the order later refuses it
     command_timeout_s: float
-    _leaves: bytearray = field(default_factory=bytearray)  # 32 bytes an entry, only ever longer
-    _subtrees: Subtrees | None = None
+    witness_vkeys: tuple[WitnessKey, ...] = ()  # who may have seen an order's checkpoint
+    witness_quorum: int = 0  # how many of them must have
+    tree: LogTree = field(default_factory=LogTree)
 
     def order(
         self, row: dict[str, Any], *, leaves: LeafHashes, now: datetime
@@ -72,17 +72,9 @@ class OrderDesk:
         }
 
     def _proof(self, row: dict[str, Any], one: dict[str, Any], leaves: LeafHashes) -> str:
-        known = len(self._leaves) // HASH_BYTES
-        for leaf in leaves(known, row["size"]):
-            self._leaves += leaf
-        if self._subtrees is None:
-            self._subtrees = Subtrees(self._leaf)
         try:
-            text = proof.make(one["seq"], row["note"], self._subtrees)
+            text = self.tree.inclusion(one["seq"], row["note"], row["size"], leaves=leaves)
             proof.verify_inclusion(text, one["line"].encode(), self.vkey)
         except ProofError as error:
             raise NotaryError(f"the log's index does not prove the approval: {error}") from error
         return text
-
-    def _leaf(self, index: int) -> bytes:
-        return bytes(self._leaves[index * HASH_BYTES : (index + 1) * HASH_BYTES])

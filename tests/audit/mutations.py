@@ -10,6 +10,7 @@ import random
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from audit import merkle
 from audit.checkpoint import Checkpoint
@@ -39,7 +40,16 @@ def drafts(size: int, chance: random.Random) -> list[EntryDraft]:
             "flags": [True, None, {"deep": {"er": [[[]]]}}],
         }
         made.append(draft(number, incident=incident, body=body))
+        if chance.random() < 0.2:
+            made[-1] = draft(number, type="exec.result", body=report_body(number, chance))
     return made
+
+
+def report_body(number: int, chance: random.Random) -> dict[str, Any]:
+    """A node's numbered report, sometimes with a hole, twice, or late."""
+    said = chance.choice([1, 1, 2, 3, number, "3", True, 0])
+    digest = chance.choice([None, "ab" * 32, "cd" * 32, 7])
+    return {"number": said, "result_key": "key", "previous": digest, "report_digest": digest}
 
 
 def note(lines: list[bytes], key: LocalSigner) -> bytes:

@@ -26,6 +26,7 @@ from audit import single
 from audit.__main__ import main
 from audit.bundle import write_manifest
 from audit.check import check
+from audit.cosignature import WitnessKey, cosign
 from audit.entry import TYPES, EntryDraft
 from audit.export import Wanted, take_out
 from audit.note import parse_vkey
@@ -226,7 +227,9 @@ def test_as_a_command_it_says_what_the_installed_one_says(
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == status
-    assert plain(json.loads(done.stdout)) == plain(json.loads(said))
+    expected = json.loads(said)
+    del expected["cosigned"]  # who cosigned is told by the installed one only
+    assert plain(json.loads(done.stdout)) == plain(expected)
 
 
 def test_a_command_that_is_not_understood_leaves_3() -> None:
@@ -306,3 +309,78 @@ def test_a_key_that_is_not_canonical_is_refused() -> None:
     for number in range(single.P, 2**255):
         with pytest.raises(single.Refused, match="canonical"):
             single.decompress(number.to_bytes(32, "little"))
+
+
+# Policies and witnesses
+
+LOG_LINE = f"log {VKEY}"
+WITNESSES = [
+    WitnessKey(name=f"w{n}.example", key=parse_vkey(signer(10 + n, name=f"w{n}.example").vkey).key)
+    for n in range(3)
+]
+W0, W1, W2 = (f"witness w{n} {each}" for n, each in enumerate(WITNESSES))
+ALL = f"{LOG_LINE}\n{W0}\n{W1}\n{W2}\n"
+POLICIES = [
+    LOG_LINE,
+    f"# comment\n\n\t{LOG_LINE} https://log.example\nquorum none\n",
+    "",
+    "quorum none",
+    f"{LOG_LINE}\n{LOG_LINE}",
+    f"{LOG_LINE}\nlog {signer(2).vkey}",
+    f"{LOG_LINE}\nlog {signer(2, name='other.example').vkey}",
+    f"{LOG_LINE} a b",
+    f"{LOG_LINE}\nquorum w0",
+    f"{LOG_LINE}\nroot {VKEY}",
+    f"{LOG_LINE}\nwitness w0 {VKEY}",
+    f"{LOG_LINE}\nlog {WITNESSES[0]}",
+    f"{ALL}quorum w0",
+    f"{ALL}quorum w2",
+    f"{ALL}quorum w0\nquorum w0",
+    f"{ALL}{W0}",
+    f"{ALL}group g all w0 w1\nquorum g",
+    f"{ALL}group g all w0 w1 w2\nquorum g",
+    f"{ALL}group g any w1 w2\nquorum g",
+    f"{ALL}group g 2 w0 w1 w2\nquorum g",
+    f"{ALL}group g 02 w0 w1 w2",
+    f"{ALL}group g 0 w0",
+    f"{ALL}group g 4 w0 w1 w2",
+    f"{ALL}group g 2 w0 w0",
+    f"{ALL}group g any w0\ngroup h any w0",
+    f"{ALL}group g any w0\ngroup h 2 g w2\nquorum h",
+    f"{ALL}group g any w0\ngroup h 2 g w1\nquorum h",
+    f"{ALL}group none any w0",
+    f"{ALL}group w0 any w1",
+    f"{ALL}group g any",
+    f"{ALL}group g any g",
+    f"{ALL}quorum",
+    ALL.replace("\n", "\r\n"),
+]
+
+
+def cosigned(note: str, *, wrong: bool = False) -> str:
+    """The note with lines of the first two witnesses."""
+    text, lines = note.split("\n\n", maxsplit=1)[0] + "\n", []
+    for n in (0, 1):
+        key = signer(10 + n, name=f"w{n}.example")
+        lines.append(cosign(text, WITNESSES[n], sign=key.sign, at=1_700_000_000))
+    if wrong:
+        lines[1] = lines[1][:-8] + ("AAAA" if lines[1][-8:-4] != "AAAA" else "BBBB") + lines[1][-4:]
+    return note + "".join(f"{line}\n" for line in lines)
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_policy_and_its_quorum_give_the_same_exit_status(
+    policy: str,
+    wrong: bool,  # noqa: FBT001 - a parameter
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    files = files_of(chain_of([draft(n) for n in range(8)]))
+    files["checkpoint"] = cosigned(files["checkpoint"].decode(), wrong=wrong).encode()
+    folder, file = fresh(tmp_path / "log", files), tmp_path / "policy"
+    file.write_bytes(policy.encode())
+    words = [str(folder), "--policy", str(file)]
+    status, other = main(["verify", *words]), single.main(words)
+    capsys.readouterr()
+    assert other == status

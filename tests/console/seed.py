@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 from appliance import records
 from appliance.ids import uuid7
 from appliance.lifecycle import State
+from appliance.people import People
 from appliance.records import (
     Candidate,
     Condition,
@@ -194,11 +195,13 @@ def judged(
     valid_for: timedelta = timedelta(minutes=30),
     state: State = State.AWAITING,
     model_error: str | None = None,
+    author: str | None = None,
+    people: People | None = None,
 ) -> Seeded:
     """An incident with a plan judged as the hub judges it; a command for each ruling, or these."""
     seeded = opened(db, at=at, found=found)
     texts = commands or tuple(COMMANDS[ruling] for ruling in rulings)
-    plan = plan_of(seeded, texts, model_error=model_error)
+    plan = msgspec.structs.replace(plan_of(seeded, texts, model_error=model_error), author=author)
     judgement = judge_plan(
         incident_of(db, seeded),
         plan,
@@ -206,6 +209,7 @@ def judged(
         mode=mode,
         now=now(),
         not_after=now() + valid_for,
+        people=people,
     )
     seeded.shown, seeded.verdicts = judgement.shown, judgement.verdicts
     if not commands:
