@@ -132,7 +132,7 @@ def _add_to_case(story: Story, entry: Entry, incident: str) -> None:
         case.state = _words(body.get("to", case.state))
     if entry.type == "incident.close":
         case.state = _words(body.get("state", case.state))
-    if entry.type in {"exec.result", "manual.step"}:
+    if entry.type in {"exec.result", "exec.rollback", "manual.step"}:
         case.ran.append(_ran(entry))
     if entry.type == "approval.grant":
         case.approved_by.append(visible(entry.actor.id, most=_BRIEF))
@@ -146,9 +146,9 @@ def _ran(entry: Entry) -> str:
     steps = entry.body.get("steps")
     count = len(steps) if isinstance(steps, list) else 0
     commands = "1 command" if count == 1 else f"{count} commands"
-    return (
-        f"{commands} on {visible(entry.actor.id, most=_BRIEF)}: {_words(entry.body.get('outcome'))}"
-    )
+    where = visible(entry.actor.id, most=_BRIEF)
+    back = "taken back, " if entry.type == "exec.rollback" else ""
+    return f"{back}{commands} on {where}: {_words(entry.body.get('outcome'))}"
 
 
 def _line(entry: Entry) -> Line:
@@ -228,6 +228,10 @@ def _grant(entry: Entry) -> Told:
     mode = {"live": "to be run", "dry_run": "as a rehearsal, without running it"}
     how = mode.get(str(body.get("mode")), "")
     details = [f"what was shown: digest {_get(body, 'shown_digest')}"]
+    details += [f"signed with the key {_get(body, 'credential_id')}"] * bool(
+        body.get("credential_id")
+    )
+    details += [f"yes {_get(body, 'given')} of {_get(body, 'needed')}"] * bool(body.get("needed"))
     details += [f"comment: “{_get(body, 'comment')}”"] * bool(body.get("comment"))
     details += [f"good until {_get(body, 'not_after')}"] * bool(body.get("not_after"))
     return f"{who} approved the plan {how}".rstrip(), tuple(details), YES
@@ -269,6 +273,44 @@ def _result(entry: Entry) -> Told:
     outcome = str(body.get("outcome"))
     tone = RAN if outcome in {"succeeded", "dry_run"} else NO
     return words.get(outcome, f"the host reports: {_words(outcome)}"), details, tone
+
+
+def _rollback(entry: Entry) -> Told:
+    _, details, tone = _result(entry)
+    outcome = _words(entry.body.get("outcome"))
+    return f"the host took back what the order had done: {outcome}", details, tone
+
+
+def _gap(entry: Entry) -> Told:
+    body = entry.body
+    numbers = f"{_get(body, 'first')} to {_get(body, 'last')}"
+    what = f"reports {numbers} of {_get(body, 'node')}: {_words(body.get('kind'))}"
+    return f"{what}, {_words(body.get('state'))}", (), NO
+
+
+def _halt(entry: Entry) -> Told:
+    what = f"everything is to stop on {_place(entry)}: {_words(entry.body.get('state'))}"
+    return what, _reason(entry), NO
+
+
+def _resume(entry: Entry) -> Told:
+    what = f"{_place(entry)} may run again: {_words(entry.body.get('state'))}"
+    return what, _reason(entry), YES
+
+
+def _place(entry: Entry) -> str:
+    node = _get(entry.body, "node")
+    return f"host {node}" if node else "all hosts"
+
+
+def _reason(entry: Entry) -> tuple[str, ...]:
+    reason = _get(entry.body, "reason")
+    return (reason,) if reason else ()
+
+
+def _fork(entry: Entry) -> Told:
+    what = f"{_get(entry.body, 'node')} refused the log: other or shorter than it had seen before"
+    return what, _reason(entry), NO
 
 
 def _refuse(entry: Entry) -> Told:
@@ -315,6 +357,11 @@ _SENTENCES: dict[str, Callable[[Entry], Told]] = {
     "exec.order": _order,
     "exec.result": _result,
     "exec.refuse": _refuse,
+    "exec.rollback": _rollback,
+    "exec.gap": _gap,
+    "node.halt": _halt,
+    "node.resume": _resume,
+    "witness.refuse": _fork,
     "manual.step": _manual,
 }
 

@@ -90,6 +90,32 @@ def test_the_report_says_who_approved_what_and_what_came_of_it() -> None:
         assert text in page, text
 
 
+def test_what_was_stopped_taken_back_or_refused_is_told_in_words() -> None:
+    steps = [{"index": 0, "exit_status": 1, "output_sha256": "ab" * 32}]
+    drafts = [
+        draft(0),
+        draft(1, type="node.halt", body={"scope": "fleet", "node": None, "state": "ordered"}),
+        draft(2, type="node.resume", body={"scope": "node", "node": "web1", "state": "signed"}),
+        draft(3, type="witness.refuse", body={"node": "web1", "reason": "it is shorter"}),
+        draft(4, type="exec.gap", body={"node": "w", "first": 2, "last": 3, "kind": "hole"}),
+        draft(5, incident=INCIDENT, type="exec.result", body={"outcome": "failed", "steps": steps}),
+        draft(
+            6,
+            incident=INCIDENT,
+            type="exec.rollback",
+            body={"outcome": "succeeded", "steps": steps},
+        ),
+    ]
+    story = tell(chain_of(drafts))
+    said = " | ".join(line.what for line in story.changes)
+    for words in ("stop on all hosts: ordered", "host web1 may run again", "web1 refused the log"):
+        assert words in said
+    assert story.cases[INCIDENT].ran == [
+        "1 command on maria: failed",
+        "taken back, 1 command on maria: succeeded",
+    ]
+
+
 @pytest.mark.parametrize(
     ("verdict", "words"),
     [
