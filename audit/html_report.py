@@ -162,10 +162,25 @@ def _people(story: Story) -> list[str]:
     return ["<h2>People</h2>", f"<table><tr><th>who</th><th>did</th></tr>{rows}</table>"]
 
 
+_DEEDS = {
+    "approval.grant": "approved a plan",
+    "approval.deny": "rejected a plan",
+    "auth.login": "signed in",
+    "auth.logout": "signed out",
+    "auth.fail": "failed to sign in",
+    "config.change": "changed the configuration",
+    "exec.order": "ordered",
+    "incident.state": "moved an incident",
+    "incident.close": "closed an incident",
+    "manual.step": "acted by hand",
+    "policy.change": "changed the policy",
+}
+
+
 def deeds(did: dict[str, int]) -> str:
-    """`approval.grant 3 times, auth.login once`."""
+    """`approved a plan 3 times, signed in once`."""
     return ", ".join(
-        f"{kind} {'once' if often == 1 else f'{often} times'}"
+        f"{_DEEDS.get(kind, kind)} {'once' if often == 1 else f'{often} times'}"
         for kind, often in sorted(did.items())
     )
 

@@ -49,6 +49,7 @@ def pdf_report(summary: Summary, story: Story, *, at: datetime) -> bytes:
             _line(page, line)
         if story.more_changes:
             page.say(f"{story.more_changes} more are in the entries, not in this report.")
+    page.need(60)
     page.heading("How to check this without trusting us")
     for each in summary.how_to_check:
         page.say(each)
