@@ -14,7 +14,7 @@ from typing import NoReturn
 import msgspec
 
 from appliance.errors import SentinelError
-from audit import proof
+from audit import export_options, proof
 from audit.check import check
 from audit.checkpoint import open_checkpoint
 from audit.cosigners import Witnessed, cosigners, is_enough
@@ -263,27 +263,7 @@ def _add_prove(commands: "argparse._SubParsersAction[_Parser]") -> None:
 
 def _add_export(commands: "argparse._SubParsersAction[_Parser]") -> None:
     command = _add(commands, "export", run_export, "pack a part of the log, checkable anywhere")
-    command.add_argument(
-        "--out", metavar="FILE.tar", type=Path, required=True, help="the archive to write"
-    )
-    _add_part(command)
-    command.add_argument(
-        "--redact",
-        metavar="FIELD",
-        action="append",
-        help="leave out the blobs that this field of a body commits to; may be given again",
-    )
-    command.add_argument(
-        "--export-key", metavar="FILE", type=Path, help="Ed25519 PEM that signs the manifest"
-    )
-    command.add_argument(
-        "--export-name", metavar="NAME", help="that key's name; default: LOG/export"
-    )
-    command.add_argument(
-        "--witness-policy", metavar="FILE", type=Path, help="the witnesses and their quorum, to add"
-    )
-    command.add_argument("--who", help="who exports, for the custody record; default: the user")
-    command.add_argument("--reason", default="", help="why, for the custody record")
+    export_options.add_export(command)
     _add_keys(command)
 
 
@@ -292,22 +272,8 @@ def _add_report(commands: "argparse._SubParsersAction[_Parser]") -> None:
     command.add_argument(
         "--out", metavar="FILE", type=Path, required=True, help="writes FILE.html and FILE.pdf"
     )
-    _add_part(command)
+    export_options.add_part(command)
     _add_keys(command)
-
-
-def _add_part(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--from", metavar="SEQ", dest="first", type=int, default=0, help="the first entry"
-    )
-    command.add_argument(
-        "--to",
-        metavar="SEQ",
-        dest="last",
-        type=int,
-        help="the last entry; the part ends at the first checkpoint that covers it",
-    )
-    command.add_argument("--incident", metavar="ID", help="only this incident, and no other entry")
 
 
 def _add(

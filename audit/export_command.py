@@ -3,7 +3,8 @@
 An export is made in a folder beside the archive, checked there as its receiver will check it, and
 only then packed. A log that does not verify is exported all the same, since that is evidence, and
 the exit status and the report say what is wrong. The log folder is only read: nothing is written
-to the log from here, so an export from files leaves no `export.create` entry.
+to the log from here, so an export from files leaves no `export.create` entry; `sentinel-hub export`
+gives a `record` that does, before the archive is there.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from importlib.resources import files
@@ -37,7 +38,13 @@ from audit.summary import summarize
 _BEGIN = datetime(1980, 1, 1, tzinfo=UTC)  # of an export without a readable entry
 
 
-def run_export(options: argparse.Namespace, vkeys: Sequence[Vkey]) -> int:
+Record = Callable[[Export, bytes], None]
+"""Told of the export and its manifest before the archive is there; raises if it cannot keep that."""
+
+
+def run_export(
+    options: argparse.Namespace, vkeys: Sequence[Vkey], record: Record | None = None
+) -> int:
     """`export`: one archive and its custody record."""
     if options.out.exists():
         raise ExportError(f"{options.out} is there already; nothing was written")
@@ -48,19 +55,24 @@ def run_export(options: argparse.Namespace, vkeys: Sequence[Vkey]) -> int:
         export = take_out(options.path, folder, _wanted(options), vkeys)
         _add_companions(folder, export, options.witness_policy, signer)
         report, at = _add_reports(folder, export, vkeys)
-        bundle.write_manifest(folder, signer)
+        manifest = bundle.write_manifest(folder, signer)
         packed = Path(name) / "packed"
         digest = bundle.pack(folder, packed, prefix=_prefix(export), at=at)
-        record = bundle.custody_record(_custody(options, export, digest, packed), signer)
         custody = options.out.with_name(f"{options.out.name}.custody")
-        custody.write_text(record)
+        kept = bundle.custody_record(_custody(options, export, digest, packed), signer)
+        if record is not None:
+            record(export, manifest)
+        # From here on the log will tell of the export, even if this is where we are stopped: an
+        # entry too many is a question, an export too many is a leak.
+        custody.write_text(kept)
         packed.chmod(0o644)
         packed.replace(options.out)
     print(as_text(report))
     print(f"  export:  {options.out}  ({_part(export)})")
     print(f"  sha256:  {digest}")
     print(f"  custody: {custody}" + ("" if signer else ", unsigned: no --export-key was given"))
-    print("  No entry in the log tells of this export: it was made from the files alone.")
+    if record is None:
+        print("  No entry in the log tells of this export: it was made from the files alone.")
     return report.exit_status
 
 
