@@ -39,7 +39,7 @@ _BEGIN = datetime(1980, 1, 1, tzinfo=UTC)  # of an export without a readable ent
 
 
 Record = Callable[[Export, bytes], None]
-"""Told of the export and its manifest before the archive is there; raises if it cannot keep that."""
+"""Told of the export and its manifest before the archive is there; raises when it cannot do so."""
 
 
 def run_export(
