@@ -22,6 +22,7 @@ from appliance.envelope import parse_public_key
 from appliance.errors import EnvelopeError, RefusedError, SettingsError, TrustError
 from appliance.people import Keys, People
 from appliance.trust_files import KEYS, PEOPLE, POLICY, Belief, Kept, Question, Verdict
+from audit.cosignature import WitnessKey, parse_witness
 from audit.errors import VkeyError
 from audit.note import Vkey, parse_vkey
 from policy.errors import PolicyError
@@ -45,6 +46,7 @@ class Believed:
     keys: Keys
     order_keys: tuple[Ed25519PublicKey, ...]
     audit_vkeys: tuple[Vkey, ...]
+    witness_vkeys: tuple[WitnessKey, ...]
 
 
 class Keeper:
@@ -59,7 +61,7 @@ class Keeper:
         self._latest = latest
         self._lock = threading.Lock()
         self._kept: Kept | None = None
-        self._before: InForce | None = None
+        self._last: Believed | None = None
         self.trouble = ""  # why what is on disk is not believed
 
     def load(self) -> Believed | None:
@@ -70,11 +72,11 @@ class Keeper:
         try:  # as of the moment it was accepted: whether it has expired is asked for each order
             belief = self._verified(kept.files, before=None, now=kept.at)
             self._kept = kept  # whatever else is wrong with it, nothing older is taken
-            found = self._understood(belief, kept.files, before=None)
+            found = self._understood(belief, kept.files)
         except (TrustError, PolicyError) as error:
             self.trouble = f"what was kept is not believed: {error}"
             return None
-        self._before = found.in_force
+        self._last = found
         return found
 
     def offer(self, offered: dict[str, bytes], *, now: datetime) -> Believed:
@@ -87,7 +89,7 @@ class Keeper:
             files = trust_files.merged(before.files if before else None, offered)
             belief = self._verified(files, before=before, now=now)  # 1
             try:
-                found = self._understood(belief, files, before=self._before)  # 2
+                found = self._understood(belief, files)  # 2
             except PolicyError as error:
                 raise TrustError(f"policy.json: {error}") from error
             if before is None or files != before.files:
@@ -95,7 +97,7 @@ class Keeper:
                 # From here on a restart finds the new set, whole; before, the old one.
                 write_whole(self._file, msgspec.msgpack.encode(kept))  # 3
                 self._kept = kept
-            self._before, self.trouble = found.in_force, ""
+            self._last, self.trouble = found, ""
             return found
 
     def now(self, clock: datetime) -> datetime:
@@ -117,23 +119,30 @@ class Keeper:
             raise TrustError(verdict.refusal or "the verifying process said nothing")
         return verdict.belief
 
-    def _understood(
-        self, belief: Belief, files: dict[str, bytes], *, before: InForce | None
-    ) -> Believed:
+    def _understood(self, belief: Belief, files: dict[str, bytes]) -> Believed:
         keys = _record(KEYS, files, Keys)
-        policy = trust_files.unpack(POLICY, files[POLICY])
-        loaded = vouched(policy, before=before, overlay=self._overlay)
-        if loaded.in_force is None:
-            raise TrustError("policy.json has no sequence")
+        bundle, in_force = self._policy(files[POLICY])
         return Believed(
             belief=belief,
-            bundle=loaded.bundle,
-            in_force=loaded.in_force,
+            bundle=bundle,
+            in_force=in_force,
             people=_record(PEOPLE, files, People),
             keys=keys,
             order_keys=_order_keys(keys),
             audit_vkeys=_vkeys(keys),
+            witness_vkeys=_witnesses(keys),
         )
+
+    def _policy(self, packed: bytes) -> tuple[Bundle, InForce]:
+        """A renewal brings the same rules; they are not read, and not held, twice."""
+        last = self._last
+        if last is not None and self._kept is not None and packed == self._kept.files[POLICY]:
+            return last.bundle, last.in_force
+        before = last.in_force if last else None
+        loaded = vouched(trust_files.unpack(POLICY, packed), before=before, overlay=self._overlay)
+        if loaded.in_force is None:
+            raise TrustError("policy.json has no sequence")
+        return loaded.bundle, loaded.in_force
 
 
 def _record(name: str, files: dict[str, bytes], kind: type[R]) -> R:
@@ -153,6 +162,13 @@ def _order_keys(keys: Keys) -> tuple[Ed25519PublicKey, ...]:
 def _vkeys(keys: Keys) -> tuple[Vkey, ...]:
     try:
         return tuple(parse_vkey(text.strip()) for text in keys.audit_vkeys)
+    except VkeyError as error:
+        raise TrustError(f"{KEYS}: {error}") from error
+
+
+def _witnesses(keys: Keys) -> tuple[WitnessKey, ...]:
+    try:
+        return tuple(parse_witness(text.strip()) for text in keys.witness_vkeys)
     except VkeyError as error:
         raise TrustError(f"{KEYS}: {error}") from error
 

@@ -52,9 +52,9 @@ def _clear(chosen: ExecutorSettings, accept: Path | None) -> int:
 
 def _believed(note: str, chosen: ExecutorSettings) -> Seen:
     with GuardedReader() as second:
-        vkey = load_trust(chosen, second, checking=True).vkey_of(note)
+        vkeys = load_trust(chosen, second, checking=True).audit_vkeys
     try:
-        checkpoint = open_checkpoint(note, [vkey])
+        checkpoint = open_checkpoint(note, vkeys)
     except AuditRefusedError as error:
         raise AuditRefusedError(f"that checkpoint is not believed: {error}") from error
     return Seen(size=checkpoint.size, root=checkpoint.root.hex(), note=note)

@@ -11,9 +11,7 @@ knows and refuses ends it: the program does not run with more than it was grante
 
 import ctypes
 import errno
-import json
 import os
-import platform
 import resource
 import signal
 import struct
@@ -48,11 +46,13 @@ def landlock_version() -> int:
 
 def has_seccomp() -> bool:
     """Whether kinds of socket can be refused on this machine."""
-    return platform.machine() in _MACHINES and os.access("/proc/sys/kernel/seccomp", os.F_OK)
+    return os.uname().machine in _MACHINES and os.access("/proc/sys/kernel/seccomp", os.F_OK)
 
 
 def main(argv: list[str]) -> NoReturn:
     """Confine this process and become the program; 126 when that fails, as a shell says it."""
+    import json  # noqa: PLC0415 - the executor, which asks this module what the kernel knows, does without
+
     try:
         spec = json.loads(argv[1])
         for name, value in spec["limits"].items():  # 1
@@ -130,7 +130,7 @@ def _grant(rules: int, path: str, changes: int) -> None:
 
 def _sockets_of(families: list[int]) -> None:
     """A filter that refuses socket(2) of other families, and io_uring, which could open one."""
-    architecture, socket = _MACHINES[platform.machine()]
+    architecture, socket = _MACHINES[os.uname().machine]
     program = [
         (_LOAD, 0, 0, 4),  # the architecture
         (_EQUAL, 1, 0, architecture),

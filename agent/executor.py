@@ -27,12 +27,14 @@ from agent import (
     journal_file,
     keys,
     moment,
+    only_one,
     order_check,
     prctl,
     programs,
     undo_check,
     units,
 )
+from agent.belief import Keeper
 from agent.errors import (
     AsideError,
     JournalError,
@@ -185,6 +187,8 @@ class Executor:
     def take_back(self, order_id: str) -> Report:
         """Check the rollback of an order and run it, the last command's first."""
         self._demand_not_halted("undo 0 halted")
+        if self.dry_run:
+            raise OrderRefusedError("undo 0 dry run", "this node says dry run now; nothing was run")
         past = self.journal.pasts[order_id]
         undo_check.demand_in_time(past, within_s=self.undo_within_s, now=moment.now())
         with self._judging:
@@ -201,19 +205,19 @@ class Executor:
 
         Raises `LogStaleError` when the proof does not start here. Without a note it only tells.
         """
-        vkey = self.trust.vkey_of(note)
+        vkeys = self.trust.audit_vkeys
         if note:
             try:
-                self.trust.log.accept(note, proof, vkey=vkey)
+                self.trust.log.accept(note, proof, vkeys=vkeys)
             except LogStaleError:
                 raise
             except LogForkedError as error:
                 _log.critical("THE AUDIT LOG FORKED: %s; no order runs until clear-fork", error)
             except AuditRefusedError as error:
                 _log.warning("a checkpoint was refused: %s", error)
-                standing = self.trust.log.standing(vkey=vkey)
+                standing = self.trust.log.standing(vkeys=vkeys)
                 return structs.replace(standing, refusal=str(error))
-        return self.trust.log.standing(vkey=vkey)
+        return self.trust.log.standing(vkeys=vkeys)
 
     @property
     def dry_run(self) -> bool:
@@ -253,26 +257,28 @@ class Executor:
 
     def believe(self, files: dict[str, bytes]) -> "Held":
         """Take signed trust over if it verifies; without files only say what is believed."""
-        keeper, refusal = self.trust.keeper, ""
-        if keeper is None:
+        if self.trust.keeper is None:
             return Held(refusal="this node takes policy and keys from its own files: no trust_root")
-        if files:
-            try:
-                believed = keeper.offer(files, now=_now())
-            except (RefusedError, AsideError) as error:
-                refusal = str(error)
-                _log.warning("signed trust refused: %s", journal.shown(refusal))
-            else:
-                with self._judging:
-                    self.trust.take(believed)
-                _log.info("signed trust: %s", believed.belief.versions)
-            prctl.give_back_memory()
+        refusal = self._offer(self.trust.keeper, files) if files else ""
+        prctl.give_back_memory()
         held = self.trust.believed
         return Held(
             versions=held.belief.versions if held else {},
             refusal=journal.shown(refusal),
             trouble=self.trust.trouble(_now()),
         )
+
+    def _offer(self, keeper: Keeper, files: dict[str, bytes]) -> str:
+        """Why the set was not taken; empty when it is in force now."""
+        try:
+            believed = keeper.offer(files, now=_now())
+        except (RefusedError, AsideError) as error:
+            _log.warning("signed trust refused: %s", journal.shown(str(error)))
+            return str(error)
+        with self._judging:
+            self.trust.take(believed)
+        _log.info("signed trust: %s", believed.belief.versions)
+        return ""
 
     def untold(self) -> list[Report]:
         """Reports the agent does not have yet."""
@@ -456,6 +462,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _serve(chosen: ExecutorSettings, trust: Trust, second: GuardedReader) -> int:
     prctl.no_new_privileges()
+    prctl.one_arena()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(_MAX_FILES, most), min(_MAX_FILES, most)))
@@ -463,6 +470,7 @@ def _serve(chosen: ExecutorSettings, trust: Trust, second: GuardedReader) -> int
         _log.error("%s; no live order runs until signed trust comes", trouble)
     elif trust.bundle.refusal:
         _log.error("%s; every order is refused until it is mended", trust.bundle.refusal)
+    only_one.hold(chosen.state_dir)  # before the journal is read
     keys.witness_key(chosen.state_dir, chosen.node)  # made at the first start
     if fork := trust.log.fork:
         _log.critical("the audit log forked: %s; no order runs until clear-fork", fork.reason)

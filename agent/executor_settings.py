@@ -32,7 +32,9 @@ class ExecutorSettings(Settings, frozen=True, kw_only=True):
     mode: Mode = Mode.DRY_RUN  # "live" lets orders run that say so themselves
     agent_user: str | None = None  # who may hand orders over; none: the executor's own user
     most_timeout_s: Seconds = 300.0  # of one command, whatever the order says
-    run_in: Literal["auto", "units", "processes"] = "auto"  # auto: units where systemd runs
+    run_in: Literal["auto", "units", "processes"] = (
+        "auto"  # auto: a unit for each command where systemd runs, else a process
+    )
     limits: CommandLimits = CommandLimits()
     most_actions_per_hour: Actions = 12  # commands that change something; rollbacks count, and run
     undo_within_s: Annotated[float, msgspec.Meta(gt=0, le=86400)] = 3600.0  # after the order ended

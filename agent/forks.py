@@ -60,7 +60,7 @@ class ForkFile:
 
     def keep_foreign(self, fork: Fork) -> None:
         """Keep what another key signed, once, as long as there is room; it stops nothing."""
-        digest = hashlib.sha256(fork.refused.encode("utf-8", "replace")).hexdigest()
+        digest = hashlib.sha256(fork.refused.encode()).hexdigest()
         path = self._kept / f"foreign-{digest[:16]}.json"
         try:
             self._kept.mkdir(mode=0o700, exist_ok=True)

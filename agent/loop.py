@@ -122,6 +122,7 @@ class Detection:
     ) -> None:
         # From here on a restart finds the findings and the memory of them, or neither.
         self._spool.put(events, kept={"memory": to_json(turn.memory)})
+        self.memory = turn.memory  # also when the next line fails: a finding must not fire twice
         self._watch.settle(persisting, [one.finding_id for one in turn.ended], now=now)
         self._spool.put([], kept={"watch": self._watch.kept()})
         for event in events:

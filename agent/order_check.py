@@ -34,7 +34,6 @@ from policy.evidence import facts_of
 from policy.facts import Facts
 from policy.places import Guard
 from policy.reader import Program
-from policy.risk import risk_of
 from policy.verdict import Effect, JudgedCommand, Ruling, Verdict
 from policy.windows import is_open
 
@@ -110,7 +109,7 @@ def connect(order: Order, trust: Trust, proof: LogProof) -> None:
     for given in order.approvals:
         try:
             note = log_proof.parse(given.proof).note
-            trust.log.accept(note, proof, vkey=trust.vkey_of(note))
+            trust.log.accept(note, proof, vkeys=trust.audit_vkeys)
         except LogForkedError as error:
             raise OrderRefusedError("7 audit log", str(error)) from error
         except AuditRefusedError:
@@ -135,7 +134,7 @@ def check(
     facts = facts_of(order.finding, change_window_open=window)
     verdicts = [_allowed(step, trust, facts) for step in order.shown.steps]  # 8
     undos = [judge_undo(step, trust, facts) for step in order.shown.steps]  # 8
-    risks = [risk_of(one) for one in [*verdicts, *undos] if one is not None]
+    risks = [one.risk for one in [*verdicts, *undos] if one is not None]
     demand_quorum(order, trust.people, risks)  # 6, now that our own policy has named the risk
     demand_same_host(order, trust, boot_id=boot_id)  # 9
     steps = [runnable(index, one, order, trust, started) for index, one in enumerate(verdicts)]

@@ -8,7 +8,6 @@ processes of a command together, and their number under root other than by count
 
 import contextlib
 import dataclasses
-import json
 import os
 import signal
 import socket
@@ -16,6 +15,9 @@ import sys
 import time
 from collections.abc import Collection
 from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
 
 from agent import confine, prctl
 from agent.ended import Ended, of_status
@@ -44,14 +46,14 @@ class Plain:
 
     def argv(self, command: Command, *, seconds: float) -> list[str]:
         """The launcher that becomes the command."""
-        spec = json.dumps(self._spec(command.sandbox, seconds), separators=(",", ":"))
+        spec = msgspec.json.encode(self._spec(command.sandbox, seconds)).decode()
         launcher = [sys.executable, "-I", "-S", "-B", _LAUNCHER]
         return [*launcher, spec, command.file, *command.argv]
 
     def begin(self) -> None:
         """What is our child now is no orphan of a command."""
         prctl.adopt_orphans()
-        self.known = frozenset(own_children())
+        self.known = frozenset(strangers())
 
     def watch(self, started: Started) -> str:
         """Words when there are too many processes: the kernel does not count those of root."""
@@ -109,17 +111,23 @@ def _family(name: str) -> int:
 
 def below(roots: Collection[int]) -> set[int]:
     """All living processes that descend from these, themselves included."""
-    parents = {pid: parent for pid, (parent, alive) in _processes().items() if alive}
+    parents = {pid: one.parent for pid, one in _processes().items() if one.alive}
     found = set(roots) & parents.keys()
     while more := {pid for pid, parent in parents.items() if parent in found} - found:
         found |= more
     return found
 
 
-def own_children() -> set[int]:
-    """The children of this process, those included that have ended and were not waited for."""
-    here = os.getpid()
-    return {pid for pid, (parent, _) in _processes().items() if parent == here}
+def strangers() -> set[int]:
+    """Our children in sessions of others, those included that were not waited for.
+
+    A command begins a session, and nothing it starts comes into ours. Other processes that this
+    one starts, for questions, stay in it.
+    """
+    here, session = os.getpid(), os.getsid(0)
+    return {
+        pid for pid, one in _processes().items() if one.parent == here and one.session != session
+    }
 
 
 def end_orphans(known: Collection[int]) -> str:
@@ -128,11 +136,11 @@ def end_orphans(known: Collection[int]) -> str:
     Again until there is none: killing a parent brings us its children.
     """
     until = time.monotonic() + _ORPHANS_S
-    while strangers := own_children() - set(known):
-        for pid in below(strangers):
+    while left := strangers() - set(known):
+        for pid in below(left):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-        for pid in strangers:
+        for pid in left:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
         if time.monotonic() > until:
@@ -140,14 +148,21 @@ def end_orphans(known: Collection[int]) -> str:
     return ""
 
 
-def _processes() -> dict[int, tuple[int, bool]]:
-    """Every process: its parent, and whether it lives (proc(5), fields 3 and 4 of stat)."""
-    found: dict[int, tuple[int, bool]] = {}
+class _Process(NamedTuple):
+    parent: int
+    session: int
+    alive: bool
+
+
+def _processes() -> dict[int, _Process]:
+    """Every process of this host (proc(5), fields 3, 4 and 6 of stat)."""
+    found: dict[int, _Process] = {}
     for entry in os.listdir("/proc"):  # noqa: PTH208 - quick, while a bomb goes off
         if entry.isdigit():
             with contextlib.suppress(OSError, ValueError):
                 with open(f"/proc/{entry}/stat", "rb") as file:  # noqa: PTH123 - as above
                     data = file.read()
-                state, parent = data[data.rindex(b")") + 2 :].split(None, 2)[:2]
-                found[int(entry)] = int(parent), state not in {b"Z", b"X"}
+                state, parent, _, session = data[data.rindex(b")") + 2 :].split(None, 4)[:4]
+                alive = state not in {b"Z", b"X"}
+                found[int(entry)] = _Process(int(parent), int(session), alive)
     return found

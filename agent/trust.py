@@ -4,7 +4,6 @@ With `trust_root` set they come from signed trust (`agent/belief.py`), and from 
 without it from files that were installed here.
 """
 
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -24,9 +23,8 @@ from appliance.envelope import load_public_key
 from appliance.errors import EnvelopeError, RefusedError, SettingsError
 from appliance.people import People
 from appliance.records import Mode
-from audit.checkpoint import open_checkpoint
 from audit.cosignature import WitnessKey
-from audit.errors import AuditRefusedError, VkeyError
+from audit.errors import VkeyError
 from audit.note import Vkey, parse_vkey
 from policy.bundle import refusal
 from policy.errors import PolicyError
@@ -71,20 +69,12 @@ class Trust:
             return believed.audit_vkeys
         return (self.audit_vkey,) if self.audit_vkey else ()
 
-    def vkey_of(self, note: str) -> Vkey:
-        """The key of the log that a note says it is signed by; the first when none of them is."""
-        for vkey in self.audit_vkeys:
-            with suppress(AuditRefusedError):
-                open_checkpoint(note, [vkey])
-                return vkey
-        if not self.audit_vkeys:
-            raise OrderRefusedError("0 trust", "no key of the audit log is believed")
-        return self.audit_vkeys[0]
-
     def take(self, believed: Believed) -> None:
         """Check orders against this set from now on; nobody may be checking one meanwhile."""
         self.order_key, self.audit_vkey = believed.order_keys[0], believed.audit_vkeys[0]
         self.bundle, self.people, self.believed = believed.bundle, believed.people, believed
+        self.witness_vkeys = believed.witness_vkeys
+        self.witness_quorum = believed.keys.witness_quorum
 
     def trouble(self, clock: datetime) -> str:
         """Why signed trust lets no live order run at this moment; empty when it may."""

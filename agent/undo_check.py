@@ -132,6 +132,8 @@ def _approved(order: Order) -> None:
     digest = records.digest_of(order.shown)
     if any(one.approval.shown_digest != digest for one in order.approvals):
         raise OrderRefusedError("undo 6 approval", "the rollback is not the one that was approved")
+    if order.shown.evidence_digest != records.digest_of(order.finding):
+        raise OrderRefusedError("undo 6 approval", "the evidence is not what was shown")
 
 
 def _begun(past: Past, order: Order) -> Sequence[int]:

@@ -11,8 +11,8 @@ what one would send.
 """
 
 import logging
+import os
 import re
-import shutil
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
@@ -42,9 +42,9 @@ _CONTROL = (
     *("/run/docker.sock", "/run/containerd", "/run/crio", "/run/podman", "/run/libvirt"),
     *("/run/lxd.socket", "/run/incus", "/run/udev/control", "/run/initctl", "/run/sentinel"),
 )
-# What ProtectSystem=strict leaves writable: settings of the kernel, other processes' memory, control
-# groups, /dev/shm. Not by ProtectKernelTunables and ProtectControlGroups: beside those systemd 252
-# leaves /run writable, and a container sees the boot id of the machine it runs on.
+# What ProtectSystem=strict leaves writable: settings of the kernel, memory of other processes,
+# control groups, /dev/shm. Not by ProtectKernelTunables and ProtectControlGroups: beside those
+# systemd 252 leaves /run writable, and a container sees its machine's boot id.
 _READ_ONLY = ("/proc", "/sys", "/dev", "/run")
 _CHANGES_FILES = (
     "unlink unlinkat rename renameat renameat2 truncate ftruncate mkdir mkdirat rmdir link linkat"
@@ -142,7 +142,7 @@ def here(limits: CommandLimits) -> Units | None:
     """systemd, where it is process 1; raises `UnitError` when it is and cannot be asked."""
     if not _BOOTED.is_dir():
         return None
-    if not shutil.which("systemd-run", path=_PATH):
+    if not any(os.access(f"{folder}/systemd-run", os.X_OK) for folder in _PATH.split(":")):
         raise UnitError("systemd runs here, but there is no systemd-run in /usr/bin or /bin")
     found = re.match(r"systemd (\d+)", _systemctl("--version"))
     if not found:

@@ -6,6 +6,7 @@ under a lock, so that what it says is what a restart will say.
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from agent.errors import LogForkedError, LogStaleError
 from agent.forks import Fork, ForkFile, Seen, one_at_a_time
 from agent.keys import witness_key
 from agent.log_proof import LogProof, Standing
+from appliance.journal import shown
 from audit.checkpoint import Checkpoint, open_checkpoint
 from audit.cosignature import cosign
 from audit.errors import AuditRefusedError, CheckpointError, ProofError
@@ -51,7 +53,7 @@ class Witness:
         """The fork that nobody has cleared yet; while there is one, no order runs."""
         return self._forks.read()
 
-    def accept(self, note: str, proof: LogProof, *, vkey: Vkey) -> Checkpoint:
+    def accept(self, note: str, proof: LogProof, *, vkeys: Sequence[Vkey]) -> Checkpoint:
         """Take in a signed checkpoint; when this returns it is remembered, or was known before.
 
         Raises `AuditRefusedError` (none of this log's), `LogStaleError` (the proof is of another
@@ -64,11 +66,11 @@ class Witness:
         #    one, or else the first that comes          nothing is taken back
         # 3. of the same size: it is the same
         with one_at_a_time(self.file.parent):
-            checkpoint = self._opened(note, vkey)  # 1
+            checkpoint = self._opened(note, vkeys)  # 1
             if fork := self.fork:
                 why = f"the log forked: {fork.reason}; a person has to look, and `clear-fork`"
                 raise LogForkedError(why, notes=fork.notes)
-            seen = self._begun(vkey)
+            seen = self._begun(vkeys)
             if seen is None:  # 2
                 self._advance(checkpoint, note)
                 return checkpoint
@@ -93,7 +95,7 @@ class Witness:
         is_seen = (checkpoint.size, checkpoint.root.hex()) == (seen.size, seen.root)
         return is_seen or self._known.get(checkpoint.size) == checkpoint.root
 
-    def standing(self, *, vkey: Vkey) -> Standing:
+    def standing(self, *, vkeys: Sequence[Vkey]) -> Standing:
         """Where this node stands, with its own signature under it."""
         key, witness = self._own_key()
         seen, fork = self.seen, self.fork
@@ -101,11 +103,12 @@ class Witness:
         if seen is None:
             return Standing(vkey=str(witness), fork=why, kept=kept)
         line = ""
-        if fork is None:  # of a log that was seen to fork nothing more is said
+        if fork is None and vkeys:  # of a log that was seen to fork nothing more is said
             size, root = seen.size, bytes.fromhex(seen.root)
-            text = Checkpoint(origin=vkey.name, size=size, root=root).text
+            text = Checkpoint(origin=vkeys[0].name, size=size, root=root).text
             line = cosign(text, witness, sign=key.sign, at=int(time.time()))
-            kept = f"{seen.note}\n" if seen.note else ""
+        if fork is None and seen.note:
+            kept = f"{seen.note}\n"
         return Standing(
             size=seen.size,
             root=seen.root,
@@ -119,23 +122,26 @@ class Witness:
     def _forks(self) -> ForkFile:
         return ForkFile(self.file.parent)
 
-    def _opened(self, note: str, vkey: Vkey) -> Checkpoint:
+    def _opened(self, note: str, vkeys: Sequence[Vkey]) -> Checkpoint:
         try:
-            checkpoint = open_checkpoint(note, [vkey])
+            checkpoint = open_checkpoint(note, vkeys)
         except AuditRefusedError as error:
             seen = self.seen
             accepted = seen.note if seen else ""
-            fork = Fork(at=datetime.now(UTC), reason=str(error), accepted=accepted, refused=note)
+            text = note.encode("utf-8", "replace").decode()  # what cannot be written is not kept so
+            fork = Fork(
+                at=datetime.now(UTC), reason=shown(str(error)), accepted=accepted, refused=text
+            )
             self._forks.keep_foreign(fork)  # it proves nothing, and so it stops nothing
             raise
         if checkpoint.size == 0:
             raise CheckpointError("a log without entries says nothing")
         return checkpoint
 
-    def _begun(self, vkey: Vkey) -> Seen | None:
+    def _begun(self, vkeys: Sequence[Vkey]) -> Seen | None:
         seen = self.seen
         if seen is None and self.first_note:
-            pinned = open_checkpoint(self.first_note, [vkey])
+            pinned = open_checkpoint(self.first_note, vkeys)
             self._advance(pinned, self.first_note)
             return self._mine
         if seen != self._mine:  # a start, or a person took another history

@@ -7,6 +7,7 @@ EXAMPLES = """examples:
   sentinel approve --list                              what waits for a yes
   sentinel approve key ~/.sentinel/operator.key        make a key, and print its public half
   sentinel approve 01a2...-7f3c --key ~/.sentinel/operator.key
+  complete -W "$(sentinel approve --list | cut -d' ' -f1)" sentinel      in bash: completes ids
 
 It exits 0 when your yes counts, 1 when it was refused or you said no, 2 when it could not tell.
 """

@@ -13,9 +13,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from appliance import envelope, records
 from appliance.ids import uuid7
+from appliance.people import Keys
 from appliance.records import Approval, Finding, Logged, Order, Shown
 from audit import proof
-from audit.cosignature import WitnessKey
+from audit.cosignature import WitnessKey, parse_witness
 from audit.errors import ProofError
 from hub.errors import NotaryError
 from hub.log_tree import LeafHashes, LogTree
@@ -58,6 +59,11 @@ class OrderDesk:
         )
         payload = records.to_json(order)
         return order, envelope.seal(payload, payload_type=envelope.ORDER_TYPE, key=self.key)
+
+    def take_keys(self, keys: Keys) -> None:
+        """From now on orders wait for this quorum of these witnesses."""
+        self.witness_vkeys = tuple(parse_witness(text) for text in keys.witness_vkeys)
+        self.witness_quorum = keys.witness_quorum
 
     @staticmethod
     def entry(order: Order, sealed: bytes) -> dict[str, Any]:

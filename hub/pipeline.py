@@ -142,6 +142,7 @@ class Pipeline:
     def dispatch_next(self, now: datetime) -> bool:
         """Sign and store the order of the oldest logged approval; False when none waits."""
         with self.db.transaction() as work:
+            self._take_keys(work)
             row = work.one("take_approved")
             row = row and witnessed(
                 row,
@@ -184,6 +185,11 @@ class Pipeline:
             )
         _log.info("dispatched incident=%s node=%s order=%s", incident_id, node, order.order_id)
         return True
+
+    def _take_keys(self, work: Work) -> None:
+        published = self.trust.published(work) if self.trust else None
+        if published is not None:
+            self.desk.take_keys(published.keys)
 
     # silence ---------------------------------------------------------------------------------
 
@@ -260,7 +266,7 @@ def _expire(work: Work, incident_id: str, state: State, *, now: datetime) -> Non
         if given:
             note = f"only {given} said yes in time; nothing was run"
         if state is State.APPROVED:
-            note = "the approval was not in the log in time; nothing was run"
+            note = "the approval was not in the log, and witnessed, in time; nothing was run"
         offer(
             work,
             type="approval.expire",

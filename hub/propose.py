@@ -70,6 +70,8 @@ def propose(db: Database, *, incident_id: str, who: Answerer, draft: Draft, now:
 def _plan(before: Plan, draft: Draft, *, author: str) -> Plan:
     commands = [command.strip() for command in draft.commands if command.strip()]
     undos = [undo.strip() for undo in draft.undos]
+    while len(undos) > len(commands) and not undos[-1]:
+        undos.pop()  # the newline at the end of what was typed
     if not 1 <= len(commands) <= MAX_STEPS:
         raise ApprovalError(f"a plan has 1 to {MAX_STEPS} commands, one a line")
     if not draft.purpose.strip():

@@ -18,8 +18,7 @@ from policy.evaluate import SecondReader, judge
 from policy.evidence import facts_of
 from policy.explain import MOST_INSIDE, MOST_OF_ONE, explain, found
 from policy.facts import Facts
-from policy.risk import LOW, risk_of, worst_of
-from policy.verdict import JudgedCommand, Ruling, Verdict, plain_reason
+from policy.verdict import JudgedCommand, Risk, Ruling, Verdict, plain_reason
 from policy.windows import is_open
 
 
@@ -125,12 +124,18 @@ def _judge_step(step: Step, *, gate: Gate, facts: Facts) -> tuple[JudgedStep, Ve
         why=first.message,
         program_digest=verdict.program.digest if verdict.program else None,
         argv=verdict.program.argvs if verdict.program else (),
-        risk=worst_of(risk_of(verdict), risk_of(undo) if undo else LOW),
+        risk=_risk(verdict, undo),
         undo_ruling=undo.ruling.word if undo else None,
         undo_digest=undo.program.digest if undo and undo.program else None,
         undo_argv=undo.program.argvs if undo and undo.program else (),
     )
     return judged, verdict
+
+
+def _risk(verdict: Verdict, undo: Verdict | None) -> str:
+    """Of the command, and of the undo that may run after it; the worse of both."""
+    runs = [verdict, *([undo] if undo and undo.ruling is Ruling.ALLOW else [])]
+    return max(Risk.of(one.risk) for one in runs).word
 
 
 def _panel(verdict: Verdict, gate: Gate) -> dict[str, Any]:

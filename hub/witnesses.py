@@ -32,6 +32,7 @@ from hub.persist.witness import (
 )
 
 ROUND_EVERY_S = 3.0
+ROUND_PER_NODE_S = 0.01  # a large fleet answers a round in more time than a small one
 MOST_KEPT_CHARS = 128 * 1024  # of a node's evidence
 MAX_SIZE = 2**53 - 1
 
@@ -185,7 +186,8 @@ class Witnesses:
     # What a node is offered -------------------------------------------------------------------
 
     def _is_due(self) -> bool:
-        return time.monotonic() - self._round_at >= ROUND_EVERY_S
+        pause_s = max(ROUND_EVERY_S, len(self._stands) * ROUND_PER_NODE_S)
+        return time.monotonic() - self._round_at >= pause_s
 
     def _may_be_offered(self, node: str) -> bool:
         stand = self._stands.get(node)

@@ -4,6 +4,7 @@ An unknown key, a wrong type or an impossible combination is a `PolicyError` wit
 rule it stands in. What a table may say is in `policy.rule_format`.
 """
 
+import functools
 import re
 import sys
 from collections.abc import Iterable
@@ -256,7 +257,9 @@ def _words(words: Iterable[str]) -> frozenset[str]:
     return frozenset(map(sys.intern, words)) or _NONE
 
 
+@functools.cache
 def _needs(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Checked and in order; hundreds of rules share the same few."""
     for word in words:
         check_word(word)
     return tuple(sorted(set(map(sys.intern, words))))

@@ -8,7 +8,7 @@ import base64
 import binascii
 import hashlib
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from appliance import records
 from appliance.envelope import load_public_key, public_pem
 from appliance.errors import TrustError
 from appliance.people import Credential, KeyCredential, Keys, People, Person
+from audit.cosignature import parse_witness
 from audit.note import parse_vkey
 from policy import signed
 from policy.bundle import files_digest, read_folder
@@ -78,7 +79,7 @@ def keys(
     made = {
         "order_keys": [_order_key(path) for path in order_keys] if order_keys else None,
         "audit_vkeys": [_vkey(path) for path in audit_vkeys] if audit_vkeys else None,
-        "witness_vkeys": None if witness_vkeys is None else [_vkey(path) for path in witness_vkeys],
+        "witness_vkeys": None if witness_vkeys is None else [_vkey(path, parse_witness) for path in witness_vkeys],
         "witness_quorum": witness_quorum,
     }
     named = {name: value for name, value in made.items() if value is not None}
@@ -176,10 +177,10 @@ def _order_key(path: Path) -> str:
     return public_pem(load_public_key(path)).decode()
 
 
-def _vkey(path: Path) -> str:
+def _vkey(path: Path, parse: Callable[[str], object] = parse_vkey) -> str:
     try:
         text = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise TrustError(f"{path}: cannot be read: {error}") from error
-    parse_vkey(text)
+    parse(text)
     return text

@@ -89,7 +89,7 @@ class Case:
     @property
     def may_propose(self) -> bool:
         """Whether the page offers to propose other commands."""
-        return State.PROPOSED in MOVES[self.state] and self.state in PROPOSE_IN
+        return self.state in PROPOSE_IN
 
     @property
     def labels(self) -> dict[str, str]:

@@ -53,6 +53,10 @@ UPDATE report_trouble SET closed_at = %(now)s WHERE trouble_id = %(trouble_id)s;
 SELECT node, kind, first, last, noticed_at, result_key FROM report_trouble
 WHERE closed_at IS NULL ORDER BY node, trouble_id LIMIT 500;
 
+-- count_halted --
+-- How many nodes say that they are halted
+SELECT count(*) AS count FROM node WHERE halted;
+
 -- count_troubles --
 -- How many nodes' reports are not in order, or under a key that nobody accepted
 SELECT count(*) AS count FROM node

@@ -66,10 +66,10 @@ class Work:
     """One transaction; named queries with named parameters."""
 
     def __init__(
-        self, connection: psycopg.Connection[DictRow], people: "PeopleSource | None" = None
+        self, connection: psycopg.Connection[DictRow], *, people: "PeopleSource | None" = None
     ) -> None:
         self._connection = connection
-        self.people = people
+        self.people = people  # where the people in force come from; see hub/persist/people.py
 
     def one(self, query: str, **parameters: Any) -> dict[str, Any] | None:
         """The first row, or None."""
@@ -97,7 +97,7 @@ class Database:
 
     def __init__(self, dsn: str, *, size: int = 4) -> None:
         self.dsn = dsn
-        self.people: PeopleSource | None = None
+        self.people: PeopleSource | None = None  # set where the list is published as signed trust
         self._pool: ConnectionPool[psycopg.Connection[DictRow]] = ConnectionPool(
             dsn,
             min_size=1,
@@ -113,7 +113,7 @@ class Database:
         """A transaction: commits at the end of the block, rolls back on any exception."""
         try:
             with self._pool.connection() as connection:
-                yield Work(connection, self.people)
+                yield Work(connection, people=self.people)
         except PoolTimeout as error:
             raise DatabaseError("PostgreSQL does not answer; see its log") from error
         except psycopg.errors.CheckViolation as error:

@@ -88,6 +88,7 @@ class Strip:
     counts: dict[str, int] = field(default_factory=dict)
     forks: list[Row] = field(default_factory=list)  # nodes that do not follow our log
     halts: list[Row] = field(default_factory=list)  # in force for one node or all
+    halted: int = 0  # nodes that say so, whatever was ordered
     troubles: int = 0  # with the numbers of nodes' reports, and their keys
 
     @property
@@ -208,10 +209,19 @@ def strip(db: Database, *, now: datetime) -> Strip:
         log, counts = log_state(work, now=now), _counts(work)
         forks = work.all("view_forks")
         halts = work.all("halts_in_force")
+        halted = (work.one("count_halted") or {"count": 0})["count"]
         troubles = (work.one("count_troubles") or {"count": 0})["count"]
     for part in parts:
         part["alive"] = now - part["at"] <= SILENT
-    return Strip(parts=parts, log=log, counts=counts, forks=forks, halts=halts, troubles=troubles)
+    return Strip(
+        parts=parts,
+        log=log,
+        counts=counts,
+        forks=forks,
+        halts=halts,
+        halted=halted,
+        troubles=troubles,
+    )
 
 
 def witnesses(db: Database) -> list[Row]:

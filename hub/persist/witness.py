@@ -10,6 +10,7 @@ from hub.persist.database import Database, Work
 from hub.persist.outbox import Actor, actor, offer
 
 KEPT_COSIGNATURES = 256  # of one node; an order looks back at most a few minutes
+_END_OF_NOTE = "\n\n\u2014 "  # not the length: a node may add lines to a note as it likes
 MAX_NOTE_CHARS = 16_000  # of a note in an entry of the log
 
 
@@ -61,7 +62,7 @@ def forked(work: Work, *, node: str, reason: str, notes: list[str], now: datetim
         if not work.run("add_fork", node=node, reason=reason, notes=text, now=now):
             return False
     else:
-        more = len(text) > len(row["notes"])
+        more = text.count(_END_OF_NOTE) > row["notes"].count(_END_OF_NOTE)
         work.run(
             "still_forked",
             fork_id=row["fork_id"],

@@ -41,8 +41,8 @@ class Desk:
         self.asked += 1
         if note:
             with suppress(LogForkedError):
-                self.own.accept(note, proof, vkey=VKEY)
-        return self.own.standing(vkey=VKEY)
+                self.own.accept(note, proof, vkeys=[VKEY])
+        return self.own.standing(vkeys=[VKEY])
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_a_stale_offer_is_answered_with_where_the_node_really_stands(
     serve: Callable[[], None], watch: LogWatch, said: list[Standing], desk: Desk
 ) -> None:
     log = tree(20)
-    desk.own.accept(log.cut(10).note(), NO_PROOF, vkey=VKEY)
+    desk.own.accept(log.cut(10).note(), NO_PROOF, vkeys=[VKEY])
     serve()
     watch.offer(log.note(), log.proof(5, 20))
     assert eventually(lambda: bool(said) and said[-1].size == 10)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def accept(witness: Witness, log: Tree, *, proof: LogProof | None = None) -> Non
     seen = witness.seen
     if proof is None:
         proof = log.proof(seen.size, log.size) if seen else NO_PROOF
-    witness.accept(log.note(), proof, vkey=VKEY)
+    witness.accept(log.note(), proof, vkeys=[VKEY])
 
 
 def stands_at(witness: Witness) -> tuple[int, str]:
@@ -57,7 +58,7 @@ def test_any_two_sizes_of_one_tree_are_accepted_either_way_round(before: int, af
     with tempfile.TemporaryDirectory() as folder:
         witness, log = witness_in(Path(folder)), tree(max(before, after))
         accept(witness, log.cut(before))
-        witness.accept(log.cut(after).note(), log.proof(before, after), vkey=VKEY)
+        witness.accept(log.cut(after).note(), log.proof(before, after), vkeys=[VKEY])
         assert stands_at(witness) == (log.size, log.root)
         assert witness.fork is None
 
@@ -82,7 +83,7 @@ def test_any_other_pair_of_trees_is_refused_whatever_proof_comes_with_it(
         witness = witness_in(Path(folder))
         accept(witness, ours)
         with pytest.raises(LogForkedError):
-            witness.accept(theirs.note(), proof, vkey=VKEY)
+            witness.accept(theirs.note(), proof, vkeys=[VKEY])
         assert stands_at(witness) == (ours.size, ours.root)
         fork = witness.fork
         assert fork is not None
@@ -111,8 +112,27 @@ def test_an_honest_proof_with_anything_changed_in_it_is_none(
         witness = witness_in(Path(folder))
         accept(witness, log.cut(before))
         with pytest.raises(LogForkedError):
-            witness.accept(log.note(), LogProof(log_from=before, path=tuple(path)), vkey=VKEY)
+            witness.accept(log.note(), LogProof(log_from=before, path=tuple(path)), vkeys=[VKEY])
         assert stands_at(witness) == (before, log.cut(before).root)
+
+
+@given(text=st.text(st.characters(), max_size=300), data=st.data())
+@settings(max_examples=150, deadline=None)
+def test_any_text_that_is_no_note_of_the_log_is_refused_and_changes_nothing(
+    text: str, data: st.DataObject
+) -> None:
+    log = tree(9)
+    note = data.draw(
+        st.sampled_from([text, log.note() + text, text + log.note(), log.note()[:-1], "\ud800\n"])
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        witness = witness_in(Path(folder))
+        accept(witness, log.cut(5))
+        before = witness.file.read_bytes()
+        with suppress(RefusedError):
+            witness.accept(note, LogProof(log_from=4), vkeys=[VKEY])
+        assert witness.file.read_bytes() == before
+        assert witness.fork is None
 
 
 class Anybody(RuleBasedStateMachine):
@@ -149,7 +169,7 @@ class Anybody(RuleBasedStateMachine):
         if proven_by is not None:
             proof = self.trees[proven_by].proof(size, log.size, log_from=start)
         try:
-            self.witness.accept(log.note(by=signer(key)), proof, vkey=VKEY)
+            self.witness.accept(log.note(by=signer(key)), proof, vkeys=[VKEY])
         except RefusedError:
             return
         assert key == 1
@@ -195,7 +215,7 @@ def test_a_proof_from_another_size_is_stale_and_says_where_this_node_stands(
     accept(witness, log.cut(20))
     for wrong in (0, 10, 19, 21, 30):
         with pytest.raises(LogStaleError) as caught:
-            witness.accept(log.note(), log.proof(wrong, 30, log_from=wrong), vkey=VKEY)
+            witness.accept(log.note(), log.proof(wrong, 30, log_from=wrong), vkeys=[VKEY])
         assert caught.value.seen_size == 20
     assert witness.fork is None
     assert stands_at(witness) == (20, log.cut(20).root)
@@ -206,9 +226,9 @@ def test_the_same_checkpoint_again_is_the_same_answer_whatever_proof_comes_with_
 ) -> None:
     log = tree(20)
     accept(witness, log)
-    witness.accept(log.note(), LogProof(log_from=7), vkey=VKEY)
+    witness.accept(log.note(), LogProof(log_from=7), vkeys=[VKEY])
     assert stands_at(witness) == (20, log.root)
-    assert witness.standing(vkey=VKEY).size == 20
+    assert witness.standing(vkeys=[VKEY]).size == 20
 
 
 def test_an_older_checkpoint_of_the_same_history_is_known_and_takes_nothing_back(
@@ -216,7 +236,7 @@ def test_an_older_checkpoint_of_the_same_history_is_known_and_takes_nothing_back
 ) -> None:
     log = tree(20)
     accept(witness, log)
-    old = witness.accept(log.cut(10).note(), log.proof(20, 10), vkey=VKEY)
+    old = witness.accept(log.cut(10).note(), log.proof(20, 10), vkeys=[VKEY])
     assert witness.knows(old)
     assert stands_at(witness) == (20, log.root)
 
@@ -226,18 +246,18 @@ def test_a_checkpoint_that_nobody_connected_is_not_known(witness: Witness) -> No
     accept(witness, log)
     cut = witness_in(witness.file.parent / "elsewhere")
     cut.file.parent.mkdir()
-    unknown = cut.accept(log.cut(10).note(), NO_PROOF, vkey=VKEY)
+    unknown = cut.accept(log.cut(10).note(), NO_PROOF, vkeys=[VKEY])
     assert not witness.knows(unknown)
 
 
 def test_after_a_restart_nothing_is_known_but_what_was_remembered(witness: Witness) -> None:
     log = tree(20)
     accept(witness, log)
-    seen = witness.accept(log.note(), NO_PROOF, vkey=VKEY)
-    old = witness.accept(log.cut(10).note(), log.proof(20, 10), vkey=VKEY)
+    seen = witness.accept(log.note(), NO_PROOF, vkeys=[VKEY])
+    old = witness.accept(log.cut(10).note(), log.proof(20, 10), vkeys=[VKEY])
     again = witness_in(witness.file.parent)
     assert not again.knows(old)
-    again.accept(log.note(), NO_PROOF, vkey=VKEY)
+    again.accept(log.note(), NO_PROOF, vkeys=[VKEY])
     assert again.knows(seen)
 
 
@@ -246,7 +266,7 @@ def test_a_note_of_another_key_proves_nothing_and_stops_nothing(witness: Witness
     accept(witness, log)
     for number in range(MOST_FOREIGN + 3):
         with pytest.raises(AuditRefusedError):
-            witness.accept(tree(21 + number).note(by=signer(2)), NO_PROOF, vkey=VKEY)
+            witness.accept(tree(21 + number).note(by=signer(2)), NO_PROOF, vkeys=[VKEY])
     assert witness.fork is None
     kept = list((witness.file.parent / "forks").glob("foreign-*.json"))
     assert len(kept) == MOST_FOREIGN
@@ -255,7 +275,7 @@ def test_a_note_of_another_key_proves_nothing_and_stops_nothing(witness: Witness
 
 def test_a_log_without_entries_is_not_where_one_begins(witness: Witness) -> None:
     with pytest.raises(AuditRefusedError, match="without entries"):
-        witness.accept(Tree(()).note(), NO_PROOF, vkey=VKEY)
+        witness.accept(Tree(()).note(), NO_PROOF, vkeys=[VKEY])
     assert witness.seen is None
 
 
@@ -265,7 +285,7 @@ def test_after_a_fork_nothing_is_accepted_and_the_first_evidence_stays(witness: 
     first = tree(5).grown(9, 20)
     for other in (first, tree(7).grown(9, 30), log.grown(0, 5)):
         with pytest.raises(LogForkedError):
-            witness.accept(other.note(), other.proof(20, other.size), vkey=VKEY)
+            witness.accept(other.note(), other.proof(20, other.size), vkeys=[VKEY])
     assert witness.fork is not None
     assert witness.fork.refused == first.note()
     assert stands_at(witness) == (20, log.root)
@@ -277,9 +297,9 @@ def test_a_pinned_first_checkpoint_leaves_nothing_to_trust_on_first_use(tmp_path
     log = tree(30)
     witness = witness_in(tmp_path, first_note=log.cut(12).note())
     with pytest.raises(LogStaleError):
-        witness.accept(tree(20, history=3).note(), NO_PROOF, vkey=VKEY)
+        witness.accept(tree(20, history=3).note(), NO_PROOF, vkeys=[VKEY])
     with pytest.raises(LogForkedError):
-        witness.accept(tree(20, history=3).note(), LogProof(log_from=12), vkey=VKEY)
+        witness.accept(tree(20, history=3).note(), LogProof(log_from=12), vkeys=[VKEY])
     assert stands_at(witness) == (12, log.cut(12).root)
     assert ForkFile(tmp_path).clear(now=datetime.now(UTC)) is not None
     accept(witness, log)
@@ -301,7 +321,7 @@ def test_what_an_older_version_remembered_is_still_believed(tmp_path: Path) -> N
     assert witness.seen == Seen(size=20, root=log.cut(20).root)
     accept(witness, log.cut(25))
     with pytest.raises(LogForkedError):
-        witness.accept(tree(25, history=3).note(), NO_PROOF, vkey=VKEY)
+        witness.accept(tree(25, history=3).note(), NO_PROOF, vkeys=[VKEY])
 
 
 @pytest.mark.parametrize(
@@ -312,31 +332,31 @@ def test_a_memory_that_was_altered_is_an_error_and_not_a_beginning(
 ) -> None:
     (tmp_path / "checkpoint.json").write_text(text)
     with pytest.raises(JournalError):
-        witness_in(tmp_path).accept(tree(5).note(), NO_PROOF, vkey=VKEY)
+        witness_in(tmp_path).accept(tree(5).note(), NO_PROOF, vkeys=[VKEY])
     assert (tmp_path / "checkpoint.json").read_text() == text
 
 
 def test_the_node_cosigns_what_it_accepted_and_nothing_after_a_fork(witness: Witness) -> None:
     log = tree(20)
     accept(witness, log)
-    standing = witness.standing(vkey=VKEY)
+    standing = witness.standing(vkeys=[VKEY])
     key = parse_witness(standing.vkey)
     assert key.name == "h1.test"
     verify_line(split_note(log.note())[0], standing.cosignature, key)
     assert standing.kept == log.note() + "\n"
     with pytest.raises(LogForkedError):
-        witness.accept(tree(20, history=3).note(), NO_PROOF, vkey=VKEY)
-    standing = witness.standing(vkey=VKEY)
+        witness.accept(tree(20, history=3).note(), NO_PROOF, vkeys=[VKEY])
+    standing = witness.standing(vkeys=[VKEY])
     assert standing.cosignature == ""
     assert "two histories of 20 entries" in standing.fork
     assert standing.kept == log.note() + "\n" + tree(20, history=3).note() + "\n"
 
 
 def test_the_witness_key_is_made_once_and_readable_by_its_owner_alone(witness: Witness) -> None:
-    first = witness.standing(vkey=VKEY).vkey
+    first = witness.standing(vkeys=[VKEY]).vkey
     path = witness.file.parent / "witness.key"
     assert path.stat().st_mode & 0o777 == 0o600
-    assert witness_in(witness.file.parent).standing(vkey=VKEY).vkey == first
+    assert witness_in(witness.file.parent).standing(vkeys=[VKEY]).vkey == first
     path.write_text("nonsense")
     with pytest.raises(JournalError):
         load_or_make(path)
@@ -357,7 +377,7 @@ def test_two_threads_that_advance_at_once_leave_the_larger_and_never_a_fork(
             assert seen is not None
             proof = log.proof(seen.size, size)
             try:
-                witness.accept(log.cut(size).note(), proof, vkey=VKEY)
+                witness.accept(log.cut(size).note(), proof, vkeys=[VKEY])
             except LogStaleError:
                 continue
 
@@ -389,7 +409,7 @@ def killed(path, record):
     real(path, record)
     os.kill(os.getpid(), signal.SIGKILL)
 module.remember = killed
-one.accept(log.note(), log.proof(20, 30), vkey=VKEY)
+one.accept(log.note(), log.proof(20, 30), vkeys=[VKEY])
 print("answered")
 """
 
@@ -412,11 +432,11 @@ def test_killed_between_accepting_and_answering_it_says_the_same_to_who_asks_aga
     assert "answered" not in done.stdout
     again = witness_in(tmp_path)
     assert stands_at(again)[0] == size
-    again.accept(log.note(), log.proof(20, 30), vkey=VKEY)  # whoever got no answer asks again
+    again.accept(log.note(), log.proof(20, 30), vkeys=[VKEY])  # whoever got no answer asks again
     assert stands_at(again) == (30, log.root)
     assert again.fork is None
     verify_line(
         split_note(log.note(by=LOG))[0],
-        again.standing(vkey=VKEY).cosignature,
-        parse_witness(again.standing(vkey=VKEY).vkey),
+        again.standing(vkeys=[VKEY]).cosignature,
+        parse_witness(again.standing(vkeys=[VKEY]).vkey),
     )

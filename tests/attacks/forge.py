@@ -277,24 +277,27 @@ class Forge:
         payload = records.to_json(order)
         return envelope.seal(payload, payload_type=envelope.ORDER_TYPE, key=key or self.order_key)
 
-    def proof(self, order: Order) -> LogProof:
+    def proof(self, order: Order, *, seen_size: int | None = None) -> LogProof:
         """The proof from what the node has seen, as far as the forge's own log has one."""
         try:
             note = proof.parse(order.approvals[0].proof).note
         except AuditRefusedError:
             return NO_PROOF
-        return self.proof_to(parse_text(note[: note.rfind("\n\n") + 1]).size)
+        size = parse_text(note[: note.rfind("\n\n") + 1]).size
+        return self.proof_to(size, seen_size=seen_size)
 
-    def proof_to(self, size: int, *, log: SegmentLog | None = None) -> LogProof:
+    def proof_to(
+        self, size: int, *, log: SegmentLog | None = None, seen_size: int | None = None
+    ) -> LogProof:
         """The proof between what the node has seen and a size of a log."""
-        log, seen = log or self.log, self.trust.seen
-        if seen is None:
-            return NO_PROOF
-        before, after = sorted((seen.size, size))
+        log = log or self.log
+        if seen_size is None:
+            seen_size = self.trust.seen.size if self.trust.seen else 0
+        before, after = sorted((seen_size, size))
         path: tuple[bytes, ...] = ()
         if 0 < before < after <= log.size:
             path = tuple(prove_consistency(before, after, Subtrees(lambda seq: _leaf(log, seq))))
-        return LogProof(log_from=seen.size, path=path)
+        return LogProof(log_from=seen_size, path=path)
 
     def give(self, order: Order, *, with_proof: LogProof | None = None) -> records.Report:
         """Hand the order to the executor and let it run to its report."""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from agent.errors import LogStaleError
 from agent.execution_journal import ExecutionJournal
@@ -345,6 +346,27 @@ def cosigned(order: Order, *by: tuple[WitnessKey, Ed25519PrivateKey]) -> Order:
     return changed(order, approvals=(changed(given, proof=proof),))
 
 
+def test_a_split_view_is_not_seen_by_one_node_alone_and_by_two_at_their_first_word(
+    tmp_path: Path,
+) -> None:
+    """What the quorum is for, and what a node cannot know: honest, so that nobody relies on it."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    one = Forge(tmp_path / "a")
+    two = Forge(tmp_path / "b", order_key=one.order_key, audit_key=one.audit_key)
+    for forge in (one, two):
+        honest_history(forge, 2)
+        assert forge.trust.log.fork is None
+    theirs, ours = two.trust.seen, one.trust.seen
+    assert ours is not None
+    assert theirs is not None
+    assert (ours.size, ours.root) != (theirs.size, theirs.root)
+    standing = one.executor.witness(theirs.note, LogProof(log_from=ours.size))
+    assert standing.fork == f"two histories of {ours.size} entries"
+    for forge in (one, two):
+        forge.log.close()
+
+
 def test_7_a_split_view_runs_nothing_where_a_quorum_of_witnesses_is_demanded(
     forge: Forge, victim: "subprocess.Popen[bytes]"
 ) -> None:
@@ -459,6 +481,10 @@ def _clear_fork(config: Path, *words: str) -> int:
 
 def _config(forge: Forge) -> Path:
     (forge.folder / "log.vkey").write_text(forge.signer.vkey)
+    public = forge.order_key.public_key()
+    (forge.folder / "order.pub").write_bytes(
+        public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    )
     path = forge.folder / "executor.toml"
     path.write_text(
         f'node = "h1.test"\nsocket = "{forge.folder}/socket"\n'

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -238,6 +239,14 @@ def test_0_a_halted_node_takes_nothing_back_and_never_will(forge: Forge, victim:
     assert nice(victim) == 10
 
 
+def test_0_a_node_that_was_put_into_dry_run_since_takes_nothing_back(
+    forge: Forge, victim: Victim
+) -> None:
+    order = ran(forge, victim)
+    forge.trust.mode = Mode.DRY_RUN
+    refused(forge.undo(order), "undo 0 dry run", victim)
+
+
 def test_1_an_order_that_was_never_taken_is_not_taken_back(forge: Forge, victim: Victim) -> None:
     order = forge.order(forge.finding(victim.pid), slower(victim), undos=(back(victim),))
     asking(forge, order.order_id, "undo 1 order")
@@ -375,6 +384,28 @@ def test_5_a_changed_order_with_a_matching_line_in_the_journal_still_needs_the_h
     refused(forge.undo(order), "undo 5 order", one, two)
 
 
+def test_5_the_same_order_signed_anew_with_other_figures_is_not_the_one_that_ran(
+    forge: Forge, victim: Victim
+) -> None:
+    order = ran(forge, victim)
+    longer = forge.seal(changed(order, timeout_s=3600.0))
+    forge.store._file(order.order_id).write_bytes(longer)
+    refused(forge.undo(order), "undo 5 order", victim)
+
+
+def test_6_other_evidence_than_was_shown_changes_nothing(
+    forge: Forge, start: Callable[[], Victim]
+) -> None:
+    """The order key, a journal that says so, and evidence that makes another pid a fit target."""
+    one, two = start(), start()
+    order = ran(forge, one)
+    other = forge.finding(one.pid, two.pid, finding_id=order.finding.finding_id)
+    envelope = forge.seal(changed(order, finding=other))
+    forge.journal.pasts[order.order_id].kept = forge.store.keep(order.order_id, envelope)
+    refused(forge.undo(order), "undo 6 approval", one)
+    assert nice(two) == 0
+
+
 def test_6_a_rollback_other_than_the_approved_one_changes_nothing(
     forge: Forge, start: Callable[[], Victim]
 ) -> None:
@@ -448,10 +479,20 @@ def test_8_a_process_that_became_protected_is_not_touched(
     refused(forge.undo(order), "undo 8 facts", victim)
 
 
+@pytest.fixture
+def systems_own() -> Iterator[Path]:
+    """A folder that only root can write to, all the way up."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to own a program as the system does")
+    with tempfile.TemporaryDirectory(dir="/opt", prefix="sentinel-test-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
 def test_9_a_program_that_others_can_change_takes_nothing_back(
-    forge: Forge, victim: Victim, tmp_path: Path
+    forge: Forge, victim: Victim, tmp_path: Path, systems_own: Path
 ) -> None:
-    program = tmp_path / "renice"
+    program = systems_own / "renice"
     shutil.copy("/usr/bin/renice", program)
     rules = tmp_path / "rules"
     shutil.copytree(SHIPPED_RULES, rules)

@@ -196,6 +196,9 @@ MANGLE: dict[str, Callable[[str], str]] = {
     "newline": lambda text: text + "\n",
     "space": lambda text: f" {text}",
     "last bit": lambda text: text[:-1] + chr(ord(text[-1]) + 1),
+    "spare bits": lambda text: f"{text.rstrip('=')[:-1]}{chr(ord(text.rstrip('=')[-1]) + 1)}=="[
+        : len(text)
+    ],
     "standard": lambda text: "+/" + text[2:],
     "garbage": lambda text: "\u0000\ud7ff{}" + text,
     "another byte": lambda text: ("B" if text[0] == "A" else "A") + text[1:],
@@ -284,6 +287,21 @@ def test_a_risky_undo_needs_as_many_people_as_a_risky_command(
     shown = changed(plain, steps=(changed(plain.steps[0], undo="uptime"),))
     report = forge.give(forge.order(finding, shown=shown))
     refused(report, victim, because="it needs 2")
+
+
+def test_an_undo_that_never_runs_by_itself_needs_nobody_more(
+    forge: Forge, victim: Victim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        Verdict,
+        "risk",
+        property(lambda self: "high" if "frobnicate" in self.text else "low"),
+        raising=False,
+    )
+    finding = forge.finding(victim.pid)
+    plain = forge.shown(finding, f"kill -TERM {victim.pid}")
+    shown = changed(plain, steps=(changed(plain.steps[0], undo="frobnicate"),))
+    ran(forge.give(forge.order(finding, shown=shown)), victim)
 
 
 def test_a_risk_that_the_list_of_people_does_not_know_needs_the_most_people(

@@ -7,14 +7,12 @@ a site. What a browser signed is checked at the end with the very code that runs
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event, Thread
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, CDPSession, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, CDPSession, Page, expect
 
 from agent.approvals import demand_quorum, demand_signed
 from agent.errors import OrderRefusedError
@@ -28,8 +26,8 @@ from policy.verdict import Verdict
 from tests.console import seed
 from tests.console.conftest import PASSWORD
 from tests.console.seed import Seeded
-from tests.console.site import Site, certify, trusted
-from tests.console.test_browser import ARGUMENTS, CONTRAST
+from tests.console.site import Site, certify
+from tests.console.test_browser import CONTRAST
 
 pytestmark = [pytest.mark.postgres, pytest.mark.browser, pytest.mark.timeout(600)]
 PATIENCE_MS = 60_000  # two browsers on a busy machine are slow, not wrong
@@ -58,7 +56,7 @@ def site(
     shutil.copytree(certificate, tmp_path, dirs_exist_ok=True)
     seed.node(database)
     site = Site(tmp_path, database.dsn)
-    with taken(database, log):
+    with seed.notary(database, log):
         yield site
     assert site.stop() == 0, site.log.read_text()
 
@@ -67,37 +65,6 @@ def site(
 def log() -> list[str]:
     """The types of the entries that a notary would have written."""
     return []
-
-
-@contextmanager
-def taken(database: Database, log: list[str]) -> Iterator[None]:
-    """A notary's double: it lives, and takes what is offered."""
-    ended = Event()
-
-    def take() -> None:
-        while not ended.wait(0.5):
-            seed.alive(database)
-            with database.transaction() as work:
-                found = work.all("take_outbox", limit=1000)
-                work.run("leave_outbox", entry_ids=[row["entry_id"] for row in found])
-            log.extend(row["type"] for row in found)
-
-    seed.alive(database)
-    thread = Thread(target=take)
-    thread.start()
-    yield
-    ended.set()
-    thread.join()
-
-
-@pytest.fixture(scope="module")
-def chromium(certificate: Path) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", args=[*ARGUMENTS, trusted(certificate)]
-        )
-        yield browser
-        browser.close()
 
 
 @dataclass

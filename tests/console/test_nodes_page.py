@@ -55,6 +55,18 @@ def test_the_page_tells_who_has_obeyed_and_who_was_not_heard(
     assert "sentinel resume --halt" in text
 
 
+def test_a_node_that_stays_halted_after_all_is_lifted_is_still_seen_everywhere(
+    signed_in: SignedIn, database: Database
+) -> None:
+    """The hub carries a signature; whether it was good is the node's word."""
+    viewer = signed_in("viewer-1")
+    Reporter(node=NODE).introduces_itself(database, halted=True, reason="root said so")
+    assert halts.in_force(database) == []
+    for path in ("/incidents", "/status"):
+        assert "1 node says that it is halted" in viewer.get(path).text
+    assert "root said so" in viewer.get("/nodes").text
+
+
 @pytest.mark.parametrize("name", ["viewer-1", "operator-1"])
 def test_only_administrators_stop_nodes_and_accept_keys(
     signed_in: SignedIn, database: Database, name: str
@@ -124,7 +136,8 @@ def test_a_hole_in_a_nodes_reports_is_named_until_it_is_filled(
     assert "are not in order" in viewer.get("/incidents").text
     node.tells(database, told[1])
     text = viewer.get("/nodes").text
-    assert "is missing" not in text.replace("a missing one is named", "")
+    assert "is missing" not in text
+    assert "not in order" not in text
     assert "3, in order" in text
 
 

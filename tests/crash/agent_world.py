@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from agent.spool import Spool
+from agent import status
+from agent.errors import ProbeError
 from appliance.records import Cleared, Event, Finding, Order, Outcome, Report
 from tests.agent.certificates import Authority
 from tests.agent.hub_double import HubDouble
@@ -135,11 +136,10 @@ class World:
         return None
 
     def _all_told(self) -> bool:
-        spool = Spool(self.agent.state / "spool.db", limit_bytes=10**7)
         try:
-            return spool.counts().waiting == 0
-        finally:
-            spool.close()
+            return status.read(self.agent.state).waiting == 0
+        except ProbeError:  # it was not there to be read, or the crash took it
+            return False
 
     def _until(self, found: "Callable[[], object]", loss: Loss) -> "object":
         """Look until there is an answer; a dead agent is started again on what the loss left."""

@@ -202,7 +202,7 @@ class World:
         entries = self.rows("SELECT type, line FROM audit_entry WHERE incident = %(i)s", i=incident)
         counted = Counter(row["type"] for row in entries)
         moves = counted.pop("incident.state")
-        assert counted == ENTRIES, counted
+        assert {kind: counted[kind] for kind in ENTRIES} == ENTRIES, counted
         assert moves == len(LIFE) - 3  # not for opening, and a reasoner's claim is no entry
         assert f'"entries":{len(entries)}' in "".join(row["line"] for row in entries)
         assert len(node.ran) == 1, f"{len(node.ran)} orders for one approval"

@@ -5,13 +5,12 @@ without anybody naming it. SENTINEL_CRASH_POINTS=all strikes them all.
 """
 
 import errno
-import os
 from collections.abc import Callable, Iterable, Sequence
+from itertools import cycle
 
 from tests.crash.power import Loss
-from tests.crash.preload import Action, Blow, Point
+from tests.crash.preload import WHOLE, Action, Blow, Point
 
-WHOLE = os.environ.get("SENTINEL_CRASH_POINTS") == "all"
 _COMMITS = "sql! COMMIT"
 _ALREADY = 2  # complaints of one matrix that are told in full
 
@@ -45,19 +44,19 @@ def hangups(points: Iterable[Point]) -> list[Blow]:
 def of_commits(points: Sequence[Point]) -> list[Blow]:
     """For SQLite, which writes many pages and then syncs: each sync, and the ends of each writing.
 
-    Before a sync all that was written since the last one can be lost, in any of three ways.
+    What can be lost before a sync is lost in one way after the other, from point to point.
     """
     blows = []
+    losses, disks = cycle((Loss.ALL, Loss.HALF, Loss.ZEROS)), cycle((True, False))
     for number, point in enumerate(points):
         around = points[max(0, number - 1) : number + 2]
         if "sync" in point.label:
-            blows += [Blow(point=point, loss=loss) for loss in (Loss.ALL, Loss.HALF)]
-            blows += [Blow(point=point, after=True, loss=Loss.ALL), *failures([point])]
+            blows.append(Blow(point=point, loss=next(losses)))
+            blows.append(Blow(point=point, after=True, loss=Loss.ALL))
+            blows += failures([point]) if next(disks) else []
         elif any(other.label != point.label for other in around):
-            loss = list(Loss)[number % len(Loss)]
-            blows.append(Blow(point=point, after=True, loss=loss))
-            if number % 2:
-                blows.append(failures([point])[-1])
+            dies = Blow(point=point, after=True, loss=next(losses))
+            blows.append(failures([point])[-1] if next(disks) else dies)
     return blows
 
 
@@ -93,12 +92,23 @@ def part_of(blows: Sequence[Blow], part: int, parts: int, *, sample: int) -> lis
     return list(blows[part::parts])
 
 
-def strike_all(blows: Sequence[Blow], strike: Callable[[Blow], None]) -> None:
-    """Strike each, and tell which of them hurt."""
-    hurt = []
+def strike_all(
+    blows: Sequence[Blow],
+    strike: Callable[[Blow], None],
+    *,
+    struck: Callable[[], bool] = lambda: True,
+) -> None:
+    """Strike each, and tell which of them hurt.
+
+    What several threads do by the clock is not done as often in every run: where `struck` is asked,
+    a few blows may miss.
+    """
+    hurt, missed = [], []
     for blow in blows:
         try:
             strike(blow)
         except AssertionError as error:
             hurt.append(f"{blow}:\n{error}" if len(hurt) < _ALREADY else str(blow))
+        missed += [] if struck() else [str(blow)]
     assert not hurt, f"{len(hurt)} of {len(blows)} blows:\n" + "\n".join(hurt)
+    assert len(missed) <= len(blows) // 4, f"calls that were not made this time: {missed}"

@@ -20,6 +20,7 @@ import pytest
 from tests.crash.power import Loss
 
 SOURCE = Path(__file__).with_name("crashpoint.c")
+WHOLE = os.environ.get("SENTINEL_CRASH_POINTS") == "all"
 _CONTROL = struct.Struct("7I240s")  # as in crashpoint.c
 _ARMED = struct.Struct("I")
 
@@ -69,10 +70,10 @@ class Blow:
 
 
 def build(folder: Path) -> Path:
-    """Compile the library; skips the test where there is no C compiler."""
+    """Compile the library; without a C compiler a proof fails, and a test is skipped."""
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
-        pytest.skip("needs a C compiler")
+        (pytest.fail if WHOLE else pytest.skip)("needs a C compiler")
     library = folder / "crashpoint.so"
     words = [compiler, "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror"]
     subprocess.run([*words, "-o", str(library), str(SOURCE), "-ldl", "-lpthread"], check=True)

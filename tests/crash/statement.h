@@ -55,6 +55,7 @@ static void find_statement(struct connection *one, const char *data, size_t size
             int place = one->next++ % PREPARED;
             snprintf(one->name[place], sizeof one->name[place], "%s", body);
             snprintf(one->text[place], TEXT, "%s", text);
+            snprintf(text, TEXT, "? prepare"); /* it is carried out with the next message */
         }
     }
     if (kind == 'B') {

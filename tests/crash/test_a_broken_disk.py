@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from agent.errors import SpoolError
 from agent.execution_journal import ExecutionJournal, Line
+from tests.agent.test_loop import World
 from tests.crash.preload import Action, Blow, Point, Watched
 
 # As another thread of the executor would: the report of an earlier order is confirmed while a
@@ -46,3 +48,22 @@ def test_after_a_line_that_failed_the_journal_takes_no_other_and_opens_again(
     book.append(Line(at=datetime.now(UTC), what="claimed", order_id="another"))
     book.close()
     assert ExecutionJournal(watched.root / "journal.jsonl").orders == {"order", "another"}
+
+
+def test_a_finding_is_one_finding_when_the_disk_fails_right_after_it_was_spooled(
+    tmp_path: Path,
+) -> None:
+    world = World(tmp_path)
+    world.spool.on_news(lambda: world.spool._db.execute("PRAGMA query_only = ON"))
+    world.host.disks["/var"] = 95.0
+    world.cycle(1)
+    with pytest.raises(SpoolError):
+        world.cycle(1)
+    world.spool._db.execute("PRAGMA query_only = OFF")
+    assert world.cycle(5) == []
+    (spooled,) = world.spooled()
+    world.host.disks["/var"] = 20.0
+    world.spool._listeners.clear()
+    (ended,) = world.cycle(2)
+    assert ended.finding_id == spooled.body.finding_id
+    world.spool.close()

@@ -12,10 +12,11 @@ import pytest
 
 from appliance.records import Outcome
 from tests.crash.executor_world import World, demand, world
-from tests.crash.matrix import WHOLE, failures, kills, part_of, strike_all
+from tests.crash.matrix import failures, kills, part_of, strike_all
 from tests.crash.power import Image
-from tests.crash.preload import Blow, Point
+from tests.crash.preload import WHOLE, Blow, Point
 
+pytestmark = pytest.mark.crash
 PARTS = 6 if WHOLE else 1
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.crash.hub_world import World, world
-from tests.crash.matrix import WHOLE, hangups, kills, of_sql, of_statements, part_of, strike_all
-from tests.crash.preload import Blow, Point
+from tests.crash.matrix import hangups, kills, of_sql, of_statements, part_of, strike_all
+from tests.crash.preload import WHOLE, Point
 
-pytestmark = pytest.mark.postgres
+pytestmark = [pytest.mark.postgres, pytest.mark.crash]
 PARTS = 12 if WHOLE else 1
 
 
@@ -46,12 +46,7 @@ def test_killed_or_cut_off_at_each_statement_an_incident_goes_its_way_once(
 ) -> None:
     site.live()  # from here on statements are prepared, and counted as in the run to be struck
     blows = part_of(of_statements(of_a_life(site)), part, PARTS, sample=3)
-
-    def strike(blow: Blow) -> None:
-        site.live(blow)
-        assert site.hub.watched.struck, "the statement was never sent"
-
-    strike_all(blows, strike)
+    strike_all(blows, site.live, struck=lambda: site.hub.watched.struck)
     assert site.verify() == 0
 
 

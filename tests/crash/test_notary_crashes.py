@@ -24,7 +24,7 @@ from tests.crash.power import Image
 from tests.crash.preload import Blow, Point
 from tests.crash.rows import Rows
 
-pytestmark = pytest.mark.postgres
+pytestmark = [pytest.mark.postgres, pytest.mark.crash]
 PARTS = 6 if WHOLE else 1
 
 

@@ -160,7 +160,7 @@ class Orders:
     def start(self) -> None:
         """Start the service, until its socket answers."""
         self.host.run("systemctl", "start", "sentinel-executor")
-        wait_for(lambda: (self.host.root / _SOCKET.lstrip("/")).exists())
+        wait_for((self.host.root / _SOCKET.lstrip("/")).exists)
 
     @property
     def client(self) -> Client:

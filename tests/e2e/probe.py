@@ -117,9 +117,11 @@ def words(text: str) -> None:
 
 TRIES = {
     one.__name__: one
-    for one in (write, connect, send, mount, memory, stop, order, hog, fork, fill, leave, scratch, sleep,
-                show, words)
-}  # fmt: skip
+    for one in (
+        *(write, connect, send, mount, memory, stop, order, hog),
+        *(fork, fill, leave, scratch, sleep, show, words),
+    )
+}
 
 
 def main(argv: list[str]) -> None:

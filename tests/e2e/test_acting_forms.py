@@ -1,4 +1,4 @@
-"""Every acting form of the shipped policy, tried for real: no sandbox breaks what the policy allows.
+"""Every acting form of the shipped policy, tried for real: no sandbox breaks what may run.
 
 What the host has no program for is listed, with the reason; a form that is in neither list fails.
 """

@@ -2,7 +2,9 @@
 
 import os
 import socket
+import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +12,8 @@ import pytest
 
 from agent import confine
 from agent.execute import run_step
-from agent.plain import Plain, below, own_children
+from agent.plain import Plain, below, strangers
+from agent.run_program import _SPARE_BYTES, Output
 from agent.sandbox import CommandLimits
 from appliance.records import MAX_OUTPUT_BYTES, Outcome
 from tests.attacks.forge import wait_for
@@ -23,9 +26,9 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="capabilities are root's"
 
 @pytest.fixture(autouse=True)
 def nothing_is_left() -> Iterator[None]:
-    before = own_children()
+    before = strangers()
     yield
-    wait_for(lambda: own_children() <= before)
+    wait_for(lambda: strangers() <= before)
 
 
 def test_a_program_that_eats_memory_is_stopped(tmp_path: Path) -> None:
@@ -79,6 +82,27 @@ def test_what_called_setsid_is_dead_afterwards(tmp_path: Path, timeout_s: float)
     one = ran(f"sh {script}", timeout_s=timeout_s, writes=(tmp_path,))
     assert one.outcome is (Outcome.TIMED_OUT if timeout_s == 1 else Outcome.SUCCEEDED), one
     assert not below({int(marker.read_text())})
+
+
+def test_a_process_that_the_executor_started_for_itself_meanwhile_lives(tmp_path: Path) -> None:
+    """A question asked in a thread of its own, while a command runs and ends."""
+    marker = tmp_path / "go"
+    asked: list[subprocess.Popen[bytes]] = []
+
+    def ask() -> None:
+        wait_for(marker.exists)
+        asked.append(subprocess.Popen(["sleep", "60"]))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    assert (
+        ran(f"sh -c 'touch {marker}; setsid sleep 60 & sleep 0.5'", writes=(tmp_path,)).because
+        == ""
+    )
+    thread.join()
+    assert asked[0].poll() is None
+    asked[0].kill()
+    asked[0].wait()
 
 
 @landlocked
@@ -178,10 +202,18 @@ def test_no_new_privileges_reach_a_command() -> None:
     assert "NoNewPrivs:\t1" in ran("grep NoNewPrivs /proc/self/status").result.output
 
 
-def test_a_secret_that_the_cut_would_divide_is_redacted_whole() -> None:
-    token = "hvs." + "A" * 200
-    for short in (10, 100, 190):
-        filling = "x" * (MAX_OUTPUT_BYTES - short - 1)
-        printed = ran(f'{PYTHON} \'print("x" * {len(filling)}, "{token}", "y" * 20000)\'')
-        assert "hvs.AAAA" not in printed.result.output
-        assert printed.result.output_bytes > MAX_OUTPUT_BYTES
+@pytest.mark.parametrize(
+    "before", [b"", b"-----BEGIN PRIVATE KEY-----" + b"k" * 20_000 + b"-----END PRIVATE KEY-----"]
+)
+@pytest.mark.parametrize("shown", [6, 15, 23])
+def test_a_secret_that_a_cut_divides_is_not_shown(before: bytes, shown: int) -> None:
+    """Neither at the end of what is shown, nor at the end of what is kept to look for secrets.
+
+    The long key makes what is shown shorter, so that the end of what is kept comes into view.
+    """
+    token = b"hvs." + b"A" * 200
+    for cut in (MAX_OUTPUT_BYTES, MAX_OUTPUT_BYTES + _SPARE_BYTES):
+        output = Output()
+        output.add(before + b"x" * (cut - len(before) - shown - 1) + b" " + token + b" y" * 20_000)
+        assert "hvs." not in output.text()
+        assert len(output.text()) <= MAX_OUTPUT_BYTES

@@ -4,6 +4,7 @@ import base64
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -23,13 +24,13 @@ pytestmark = pytest.mark.postgres
 
 
 @pytest.fixture
-def config(tmp_path: Path, database: Database) -> Path:
+def config(tmp_path: Path, database: Database) -> Iterator[Path]:
     """The console's settings, on a database whose notary lives."""
     seed.node(database)
-    seed.alive(database)
     file = tmp_path / "console.toml"
     file.write_text(f'dsn = "{database.dsn}"\ncertificate = "/x"\nkey = "/x"\nsession_key = "/x"\n')
-    return file
+    with seed.notary(database):
+        yield file
 
 
 @pytest.fixture

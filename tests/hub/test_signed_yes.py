@@ -1,8 +1,8 @@
 """A yes is a person's own signature, and as many people's as the plan's risk needs."""
 
 from collections.abc import Iterator
-from dataclasses import replace
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,12 +11,13 @@ from msgspec import structs
 
 from agent.approvals import demand_quorum, demand_signed
 from appliance import records
+from appliance.people import People
 from appliance.records import Approval, Mode, OperatorSignature, Shown
 from hub import credentials
 from hub.approve import Answerer, Granted, approve, reject
 from hub.dispatch import OrderDesk
 from hub.errors import ApprovalError, CredentialError, MoveError
-from hub.persist.database import Database
+from hub.persist.database import Database, Work
 from hub.persist.outbox import actor
 from hub.persist.people import people_in_force, role_in_force
 from hub.persist.status import beat
@@ -194,6 +195,27 @@ def test_while_nobody_is_published_nobody_may_approve(database: Database, waitin
         assert role_in_force(work, "anybody", row="admin") == "admin"
 
 
+@dataclass
+class Signed:
+    """People as signed trust names them."""
+
+    named: People | None
+
+    def people(self, work: Work, *, now: datetime) -> People | None:
+        return self.named
+
+
+def test_where_signed_trust_names_the_people_no_row_of_the_database_does(
+    database: Database, waiting: str
+) -> None:
+    database.people = Signed(people(OPERATORS[1]))
+    refused(database, waiting, "may look, not answer", by=0)
+    database.people = Signed(None)
+    refused(database, waiting, "publish people.json", by=1)
+    database.people = Signed(people(OPERATORS[1]))
+    assert yes(database, waiting, by=1).enough
+
+
 def test_an_authenticator_whose_counter_goes_back_is_refused_on_the_hub(
     database: Database, pipeline: Pipeline, waiting: str
 ) -> None:
@@ -361,6 +383,15 @@ def test_a_draft_that_is_no_plan_changes_nothing(
         propose(database, incident_id=waiting, who=FIRST, draft=bad, now=NOW)
     assert state_of(database, waiting) == "awaiting"
     assert shown_of(database, waiting) == before
+
+
+def test_a_newline_after_the_last_undo_is_no_undo(
+    database: Database, waiting: str, pipeline: Pipeline
+) -> None:
+    written = draft("uptime", KILL, undos=("", "df", "", ""))
+    propose(database, incident_id=waiting, who=FIRST, draft=written, now=NOW)
+    pipeline.turn(NOW)
+    assert [step.undo for step in shown_of(database, waiting)[0].steps] == [None, "df"]
 
 
 def test_undos_belong_to_their_commands_and_raise_the_risk(

@@ -14,6 +14,7 @@ from agent.log_proof import LogProof, Standing, read
 from agent.witness import Witness
 from appliance import records
 from appliance.envelope import ORDER_TYPE, open_sealed
+from appliance.people import Keys
 from appliance.records import Mode, Order
 from appliance.wire import sentinel_pb2 as pb
 from audit import proof
@@ -45,6 +46,7 @@ def notary(tmp_path: Path, database: Database) -> Iterator[InProcessNotary]:
 @pytest.fixture
 def hub(database: Database, notary: InProcessNotary, monkeypatch: pytest.MonkeyPatch) -> "Hub":
     monkeypatch.setattr("hub.witnesses.ROUND_EVERY_S", 0.0)
+    monkeypatch.setattr("hub.witnesses.ROUND_PER_NODE_S", 0.0)
     return Hub(database, notary)
 
 
@@ -100,12 +102,12 @@ class Node:
         proof = read(advance.log_from, advance.consistency)
         assert proof is not None
         try:
-            self.witness.accept(advance.note, proof, vkey=self.vkey)
+            self.witness.accept(advance.note, proof, vkeys=[self.vkey])
         except (LogStaleError, LogForkedError):
             return
 
     def stands(self) -> Standing:
-        return self.witness.standing(vkey=self.vkey)
+        return self.witness.standing(vkeys=[self.vkey])
 
     def says(self) -> pb.LogSeen:
         one = self.stands()
@@ -338,7 +340,7 @@ def test_the_proof_of_an_order_leads_either_way(
         row["size"]: row["note"] for row in sql(database, "SELECT size, note FROM audit_checkpoint")
     }
     for size in (sizes[1], sizes[0], sizes[2], sizes[1], sizes[0]):
-        node.witness.accept(notes[size], hub.proof(node, size), vkey=node.vkey)
+        node.witness.accept(notes[size], hub.proof(node, size), vkeys=[node.vkey])
         hub.hears(node)
     assert node.stands().size == sizes[2]
     assert node.stands().fork == ""
@@ -355,6 +357,20 @@ def test_before_a_node_has_spoken_the_database_says_where_it_stood(
     assert restarted.proof(node, size).log_from == node.stands().size
     restarted.witnesses.stale(NODE, 0)
     assert restarted.proof(node, size) == LogProof()
+
+
+def test_a_node_that_adds_to_its_evidence_for_ever_makes_two_entries(
+    hub: Hub, notary: InProcessNotary, node: Node
+) -> None:
+    notary.write(5)
+    hub.hears(node)
+    hub.round(node)
+    note = node.says().kept[:-1]
+    for count in range(1, 20):
+        more = "".join(f"\u2014 x{number} AAAAAAAA\n" for number in range(count))
+        hub.hears(node, fork="it forked", kept=f"{note}{more}\n{note}{more}\n")
+    assert len(hub.entries("witness.refuse")) == 1
+    assert hub.forks()[0]["evidence"]
 
 
 # Orders where a quorum is demanded.
@@ -432,7 +448,14 @@ def test_an_order_waits_until_enough_witnesses_have_seen_its_approval(
         nodes.append(Node(tmp_path, notary, name))
         hub.hears(nodes[-1])
     keys = tuple(parse_witness(one.stands().vkey) for one in nodes)
-    pipeline.desk.witness_vkeys, pipeline.desk.witness_quorum = keys, 2
+    pipeline.desk.take_keys(
+        Keys(
+            order_keys=("",),
+            audit_vkeys=(notary.signer.vkey,),
+            witness_vkeys=tuple(map(str, keys)),
+            witness_quorum=2,
+        )
+    )
     notary.write(2)
     hub.round(*nodes)  # all have cosigned, but from before the approval
     incident_id = approved(database, pipeline)
@@ -482,7 +505,7 @@ def test_a_database_set_back_under_a_running_hub_is_read_anew(
     advance = fresh()[NODE]
     other = Witness(file=node.witness.file.parent / "other.json", node=NODE)
     rows = sql(hub.db, "SELECT note FROM audit_checkpoint WHERE size = %(size)s", size=size)
-    other.accept(rows[0]["note"], LogProof(), vkey=node.vkey)
+    other.accept(rows[0]["note"], LogProof(), vkeys=[node.vkey])
     proof_read = read(advance.log_from, advance.consistency)
     assert proof_read is not None
-    other.accept(advance.note, proof_read, vkey=node.vkey)
+    other.accept(advance.note, proof_read, vkeys=[node.vkey])

@@ -156,3 +156,9 @@ def test_replay_lists_what_needs_fewer_people_or_is_granted_more(
     assert "df" not in told
     assert main(["replay", str(new), str(old), "--commands", str(record)]) == 0
     assert "tighter -whole-host" in capsys.readouterr().out
+
+
+def test_the_readme_says_what_each_word_grants() -> None:
+    text = (Path(__file__).parents[2] / "policy" / "README.md").read_text()
+    for word, grants in WORDS.items():
+        assert f"| `{word}` | {grants} |" in text

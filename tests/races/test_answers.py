@@ -13,13 +13,13 @@ from appliance.lifecycle import State
 from hub.approve import close, reject
 from hub.errors import MoveError
 from hub.persist.ingest import store_events
-from tests.crash.matrix import WHOLE
+from tests.crash.preload import WHOLE
 from tests.hub.builders import cleared, finding, received
 from tests.races.arena import Call, at_once, demand_one_story, in_order
 from tests.races.conftest import FIRST, SECOND, Hub
 
 pytestmark = pytest.mark.postgres
-ROUNDS = 60 if WHOLE else 6
+ROUNDS = 30 if WHOLE else 6
 
 Actor = Callable[[Hub, str, str], Call]
 """What one does to an incident (and its finding), to be done later."""

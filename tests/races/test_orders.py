@@ -13,13 +13,13 @@ import pytest
 from appliance.lifecycle import State
 from appliance.records import Event, Finding, Outcome
 from hub.persist.ingest import Received, store_events
-from tests.crash.matrix import WHOLE
+from tests.crash.preload import WHOLE
 from tests.hub.builders import NODE, cleared, event, finding, received, report
 from tests.races.arena import Call, at_once, demand_one_story, in_order, told
 from tests.races.conftest import Hub
 
 pytestmark = pytest.mark.postgres
-ROUNDS = 60 if WHOLE else 6
+ROUNDS = 30 if WHOLE else 6
 
 Actor = Callable[[Hub, str, str], Call]
 
@@ -84,7 +84,8 @@ def test_from_a_barrier_one_approval_makes_at_most_one_order(hub: Hub, second: A
         racers = at_once(*(calls if number % 2 else reversed(calls)))
         assert all(racer.won for racer in racers), [racer.error for racer in racers]
         story = demand_one_story(hub.dsn, incident)
-        assert (story.state == State.DISPATCHED) == (len(story.orders) == 1)
+        left = story.state in {State.DISPATCHED, State.UNKNOWN}  # that clock is far ahead
+        assert left == (len(story.orders) == 1)
         hub.pipeline.turn(_now())
         assert len(demand_one_story(hub.dsn, incident).orders) == len(story.orders)
         _end(hub, incident, found)

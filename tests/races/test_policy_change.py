@@ -20,7 +20,7 @@ from policy.evaluate import EchoReader, judge
 from policy.facts import Facts
 from policy.signed import sign
 from tests.attacks.forge import Forge, changed
-from tests.crash.matrix import WHOLE
+from tests.crash.preload import WHOLE
 from tests.executor.test_executor_process import ExecutorProcess, forge
 from tests.hub.builders import outbox, sql
 from tests.hub.test_policy_in_force import changes, publish, settings
@@ -28,7 +28,7 @@ from tests.races.arena import at_once, demand_one_story, in_order
 from tests.races.conftest import Hub
 
 __all__ = ["forge", "settings"]
-ROUNDS = 40 if WHOLE else 6
+ROUNDS = 20 if WHOLE else 6
 STARTS = 5
 
 _RULE = (

@@ -304,7 +304,7 @@ def test_an_order_is_judged_by_one_set_while_the_next_one_comes(
     believing.start()
     keeper = trust.keeper
     assert keeper is not None
-    while keeper._before is None or keeper._before.sequence == 1:  # verified and kept …
+    while keeper._last is None or keeper._last.in_force.sequence == 1:  # verified and kept …
         believing.join(0.05)
     assert trust.bundle.digest == shipped().digest  # … and not in force before the check is over
     go_on.set()

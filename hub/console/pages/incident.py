@@ -24,7 +24,7 @@ pages = Blueprint("incident", __name__, url_prefix="/incidents/<incident_id>")
 _DIGEST = 64
 _COMMENT = 2000
 _OUTPUT = 16_000
-_COMMANDS = 32_000
+_COMMANDS = 16_000
 
 
 @pages.get("")
