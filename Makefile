@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 STRINGS ?= 1000000
 FUZZ_SECONDS ?= 20
+MUTATIONS ?= 20000
 
 .PHONY: demo test check prove e2e bench wire wire-is-current clean help
 .DEFAULT_GOAL := help
@@ -41,10 +42,11 @@ test: $(READY) wire-is-current ## everything, on real parts
 	$(BIN)/python -m tests.browser
 	$(BIN)/pytest -q -n 2 --dist loadgroup
 
-prove: $(READY) ## a million strings against bash, fuzzing of the gate, and every crash point
+prove: $(READY) ## a million strings against bash, fuzzing of the gate, every crash point, two verifiers on damaged logs
 	SENTINEL_ORACLE_STRINGS=$(STRINGS) $(BIN)/pytest -q -n 2 tests/policy/test_oracle.py
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 	SENTINEL_CRASH_POINTS=all $(BIN)/pytest -q -n 2 tests/crash tests/races
+	SENTINEL_MUTATIONS=$(MUTATIONS) $(BIN)/pytest -q -n 2 --timeout 1800 tests/audit/test_two_verifiers.py
 
 e2e: $(READY) ## the executor on a real systemd host; as root, LAB=the script that makes hosts
 	@test -n "$(LAB)" || { echo "say LAB=path/of/lab.sh"; exit 2; }

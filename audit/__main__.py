@@ -1,33 +1,32 @@
 """`sentinel-audit`: check a log folder offline, look into it, take out a proof.
 
-The only module of this package that opens files. Exit status: 0 valid, 1 tampered, 2 incomplete
-or unknown, 3 the command was not understood.
+Exit status: 0 valid, 1 tampered, 2 incomplete or unknown, 3 the command was not understood.
 """
 
 import argparse
-import fcntl
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from functools import partial
-from itertools import count, islice
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import NoReturn
 
 import msgspec
 
 from appliance.errors import SentinelError
-from audit import proof
-from audit.checkpoint import open_checkpoint, split_notes
+from audit import export_options, proof
+from audit.check import check
+from audit.checkpoint import open_checkpoint
 from audit.cosigners import Witnessed, cosigners, is_enough
-from audit.entry import MAX_LINE_BYTES, decode, leaf_hash
-from audit.errors import AuditRefusedError, EntryError, TrustError
+from audit.entry import decode, leaf_hash
+from audit.errors import AuditRefusedError, EntryError
+from audit.folder import latest, lines_from, lines_of, segment_files
 from audit.merkle import Subtrees
 from audit.note import Vkey, parse_vkey
 from audit.report import as_text
 from audit.show import Filter, sentence
 from audit.trust import Policy, parse_policy
-from audit.verify import SEGMENT_ENTRIES, verify
+from audit.verify import SEGMENT_ENTRIES
 
 USAGE = 3
 TAMPERED = 1
@@ -41,7 +40,8 @@ exit status:
   2  incomplete or unknown: not everything is signed, or it could not be read
   3  the command was not understood
 
-PATH is a log folder: seg/, checkpoints/, checkpoint, log.vkey. Nothing is written to it.
+PATH is a log folder (seg/, checkpoints/, checkpoint, log.vkey) or an unpacked export.
+Nothing is written to it.
 """
 
 
@@ -67,22 +67,16 @@ def run_verify(options: argparse.Namespace) -> int:
     """`verify`: the whole log against its signed checkpoints."""
     vkeys, policy, told = _trusted(options)
     since = None if options.since is None else options.since.read_text()
-    published = latest(options.path)
-    witnessed = _witnessed([published, since], vkeys, policy)
+    signer = None if options.export_vkey is None else parse_vkey(options.export_vkey)
+    witnessed = _witnessed([latest(options.path), since], vkeys, policy)
     enough = is_enough(witnessed, policy)
-    upto = _size_while_written(options.path, published, vkeys)
     with _progress(options.path) as progress:
-        report = verify(
-            segments(options.path, upto=upto),
-            notes(options.path, upto=None if upto is None else published),
-            latest=published,
-            vkeys=vkeys,
-            since=since,
-            progress=progress,
+        report, live = check(
+            options.path, vkeys=vkeys, since=since, export_vkey=signer, progress=progress
         )
     status = UNKNOWN if enough is False and report.exit_status == 0 else report.exit_status
     if options.json:
-        more = {"key_from": told, "live": upto is not None, "cosigned": witnessed, "quorum": enough}
+        more = {"key_from": told, "live": live, "cosigned": witnessed, "quorum": enough}
         print(msgspec.json.encode({**msgspec.to_builtins(report), **more}).decode())
         return status
     print(as_text(report))
@@ -91,7 +85,7 @@ def run_verify(options: argparse.Namespace) -> int:
             print(f"  cosigned: {one}")
     if enough is False:
         print("  UNKNOWN: no checkpoint here has the cosignatures that the policy asks for")
-    if upto is not None:
+    if live:
         print(
             "  A notary has this log open; what it wrote after this checkpoint was not looked at."
         )
@@ -114,7 +108,7 @@ def run_show(options: argparse.Namespace) -> int:
         since_seq=options.since_seq,
     )
     shown = 0
-    for line in _all_lines(options.path, since=options.since_seq):
+    for line in lines_from(options.path, since=options.since_seq):
         try:
             entry = decode(line)
         except EntryError as error:
@@ -131,11 +125,11 @@ def run_prove(options: argparse.Namespace) -> int:
     vkeys, _, _ = _trusted(options)
     note = (options.path / "checkpoint").read_text()
     size = open_checkpoint(note, vkeys).size
-    leaves = [leaf_hash(line) for line in islice(_all_lines(options.path), size)]
+    leaves = [leaf_hash(line) for line in islice(lines_from(options.path), size)]
     if not 0 <= options.seq < size or len(leaves) < size:
         raise EntryError(f"entry {options.seq}: {size} are signed, {len(leaves)} of them are here")
     line = next(
-        islice(_all_lines(options.path, since=options.seq), options.seq % SEGMENT_ENTRIES, None)
+        islice(lines_from(options.path, since=options.seq), options.seq % SEGMENT_ENTRIES, None)
     )
     text = proof.make(options.seq, note, Subtrees(leaves.__getitem__))
     proof.verify_inclusion(text, line, vkeys[0])
@@ -147,73 +141,18 @@ def run_prove(options: argparse.Namespace) -> int:
     return 0
 
 
-def segments(path: Path, *, upto: int | None = None) -> Iterator[tuple[str, Iterator[bytes]]]:
-    """The segments of a log folder by name, each with its lines and their newlines.
+def run_export(options: argparse.Namespace) -> int:
+    """`export`: a part of the log as one archive that can be checked anywhere."""
+    from audit import export_command  # what draws pages is not needed by a verifier
 
-    With `upto`, no more than so many lines in all.
-    """
-    lines = 0
-    for file in _segment_files(path):
-        rest = None if upto is None else max(0, upto - lines)
-        if rest == 0:
-            return
-        counted = count(lines)
-        yield file.stem, (line for line, _ in zip(_lines(file, most=rest), counted, strict=False))
-        lines = next(counted)
+    return export_command.run_export(options, _trusted(options)[0])
 
 
-def notes(path: Path, *, upto: str | None = None) -> Iterator[str]:
-    """The kept checkpoints in order, as far as `upto`; torn bytes at an end are left out."""
-    for file in sorted((path / "checkpoints").glob("*.notes")):
-        for note in split_notes(file.read_bytes())[0]:
-            yield note
-            if note == upto:
-                return
+def run_report(options: argparse.Namespace) -> int:
+    """`report`: the log, or a part of it, told for readers, as HTML and PDF."""
+    from audit import export_command
 
-
-def latest(path: Path) -> str | None:
-    """The published checkpoint; after a crash it may be older than the last kept one."""
-    file = path / "checkpoint"
-    return file.read_bytes().decode(errors="replace") if file.exists() else None
-
-
-def _segment_files(path: Path) -> list[Path]:
-    if not (path / "seg").is_dir():
-        raise TrustError(f"{path}: expected a log folder with seg/ in it")
-    return sorted(file for file in (path / "seg").glob("*.jsonl") if file.stem.isdecimal())
-
-
-def _lines(file: Path, *, most: int | None = None) -> Iterator[bytes]:
-    """What is longer than any entry comes in pieces, so that no line can fill the memory."""
-    with file.open("rb") as stream:
-        yield from islice(iter(partial(stream.readline, MAX_LINE_BYTES + 2), b""), most)
-
-
-def _size_while_written(path: Path, published: str | None, vkeys: Sequence[Vkey]) -> int | None:
-    """The published size when a notary has the log open, None when all that is there counts.
-
-    What the notary writes while we read is for the next verification: it is not signed yet, or by
-    a checkpoint that was published after we began.
-    """
-    if published is None:
-        return None
-    try:
-        with (path / "lock").open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        with suppress(AuditRefusedError):  # the verifier says what is wrong with it
-            return open_checkpoint(published, vkeys).size
-    except OSError:
-        pass
-    return None
-
-
-def _all_lines(path: Path, *, since: int = 0) -> Iterator[bytes]:
-    """Lines without newlines, from the segment on that holds entry `since`."""
-    for file in _segment_files(path):
-        if int(file.stem) + SEGMENT_ENTRIES > since:
-            for line in _lines(file):
-                yield line.rstrip(b"\n")
+    return export_command.run_report(options, _trusted(options)[0])
 
 
 def _trusted(options: argparse.Namespace) -> tuple[list[Vkey], Policy | None, str]:
@@ -247,14 +186,16 @@ def _witnessed(
 @contextmanager
 def _progress(path: Path) -> Iterator[Callable[[int], None]]:
     """A bar on a terminal, for a log that takes more than a moment."""
-    total = sum(file.stat().st_size for file in _segment_files(path))
+    entries = path / "entries.jsonl"  # of an export of one incident
+    files = [entries] if entries.exists() else segment_files(path)
+    total = sum(file.stat().st_size for file in files)
     if total < PROGRESS_BYTES or not sys.stderr.isatty():
         yield lambda _: None
         return
     from rich.console import Console
     from rich.progress import Progress
 
-    sample = next(_lines(_segment_files(path)[0]), b"")
+    sample = next(lines_of(files[0]), b"")
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("verifying", total=total / max(1, len(sample)))
         yield lambda done: bar.update(task, completed=done)
@@ -277,6 +218,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_verify(commands)
     _add_show(commands)
     _add_prove(commands)
+    _add_export(commands)
+    _add_report(commands)
     return parser
 
 
@@ -288,6 +231,9 @@ def _add_verify(commands: "argparse._SubParsersAction[_Parser]") -> None:
         metavar="CHECKPOINT",
         type=Path,
         help="the checkpoint file kept from the last audit: the log must extend it",
+    )
+    command.add_argument(
+        "--export-vkey", metavar="VKEY", help="the key that must have signed an export's manifest"
     )
     command.add_argument("--json", action="store_true", help="the report as one JSON object")
 
@@ -313,6 +259,21 @@ def _add_prove(commands: "argparse._SubParsersAction[_Parser]") -> None:
         type=Path,
         help="write the proof here and the entry's line to FILE with the ending .entry",
     )
+
+
+def _add_export(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    command = _add(commands, "export", run_export, "pack a part of the log, checkable anywhere")
+    export_options.add_export(command)
+    _add_keys(command)
+
+
+def _add_report(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    command = _add(commands, "report", run_report, "tell the log, or a part of it, for readers")
+    command.add_argument(
+        "--out", metavar="FILE", type=Path, required=True, help="writes FILE.html and FILE.pdf"
+    )
+    export_options.add_part(command)
+    _add_keys(command)
 
 
 def _add(

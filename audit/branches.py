@@ -5,6 +5,8 @@ the hash that n carries is the true leaf) or n was. Both trees are followed unti
 says which. So damage to single entries is told apart from the rest, which stays proven.
 """
 
+from collections.abc import Sequence
+
 from audit.merkle import Range
 
 MAX_BRANCHES = 16  # four doubts between two checkpoints; with more, the older reading is kept
@@ -28,20 +30,16 @@ class Branch:
 class Branches:
     """All readings that may still be the signed one."""
 
-    def __init__(self) -> None:
-        self._all = [Branch(Range(), [], [])]
-        self._append = self._all[0].tree.append
-        self.size = 0
+    def __init__(self, tree: Range) -> None:
+        self._all = [Branch(tree, [], [])]
+        self.size = tree.size
         self.lost = False  # leaves are missing: no root can be computed any more
 
-    def append(self, leaf: bytes) -> None:
-        """The next leaf, as read."""
-        self.size += 1
-        if len(self._all) == 1:
-            self._append(leaf)
-        else:
-            for branch in self._all:
-                branch.tree.append(leaf)
+    def extend(self, leaves: Sequence[bytes]) -> None:
+        """The next leaves, as read."""
+        self.size += len(leaves)
+        for branch in self._all:
+            branch.tree.extend(leaves)
 
     def append_doubtful(self, read: bytes, linked: bytes) -> None:
         """The next leaf is what we read, or what the entry after it carries."""
@@ -56,7 +54,7 @@ class Branches:
                 branch.links.append(self.size + 1)
                 kept.append(branch)
         self.size += 1
-        self._set(kept)
+        self._all = kept
 
     def settle(self, root: bytes) -> Branch | None:
         """The reading with this root, which from now on is the only one; None when none has it."""
@@ -65,14 +63,10 @@ class Branches:
                 settled = branch.copy()
                 branch.altered.clear()
                 branch.links.clear()
-                self._set([branch])
+                self._all = [branch]
                 return settled
         return None
 
     def unsettled(self) -> Branch:
         """Some reading, for when no signed root comes any more."""
         return self._all[0]
-
-    def _set(self, branches: list[Branch]) -> None:
-        self._all = branches
-        self._append = branches[0].tree.append

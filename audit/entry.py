@@ -7,6 +7,7 @@ stands in the log is the business of `chain`, what its body holds that of `schem
 
 import hashlib
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -79,21 +80,25 @@ _FORMS = {
     "prev": r"[0-9a-f]{64}",
     "id": r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}",
     "type": r"[a-z]+(?:\.[a-z_]+)+",
-    "ts": r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z",
-    "incident": r"None|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+    "ts": r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{6}Z",
+    "incident": r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
 }
-_ALL_FORMS = re.compile("\n".join(f"(?:{form})" for form in _FORMS.values()))
+_ID_AND_TS = re.compile(f"{_FORMS['id']}\n{_FORMS['ts']}")
+_EACH_OF_MANY = re.compile(rf"(?:{_FORMS['prev']}\n{_FORMS['id']}\n{_FORMS['ts']}\n)*")
+_HEX_CHARS = 64
 _TS = re.compile(_FORMS["ts"])
 _KEY = re.compile(r"[a-z][a-z0-9_]*|_sd")
+_MAX_SEEN = 4096
 _KEYS_SEEN: set[str] = set()  # keys already matched; a million entries share a few dozen
-_MAX_KEYS_SEEN = 4096
+_DAYS_SEEN: set[str] = set()
+_SHARED_SEEN: set[tuple[str, str, str | None]] = set()  # log, type, incident
 
 
 class Actor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who did it."""
+    """Who did it. The fields stand in the order of their names, as in the line."""
 
-    kind: Name  # operator, node, hub, reasoner, notary
     id: Name  # the sign-in name, the certificate name, the part's name
+    kind: Name  # operator, node, hub, reasoner, notary
     node: Name | None  # the host it happened on
     session: Name | None  # of the console, never the token itself
 
@@ -111,24 +116,25 @@ class EntryDraft(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One entry as it stands in the log."""
+    """One entry as it stands in the log. The fields stand in the order of their names, as there."""
 
-    v: Literal[1]
-    log: Name  # the log's origin, so that a line says which log it belongs to
-    seq: Count  # from 0, dense
-    prev: str  # hex leaf hash of the entry before; 64 zeros for the first
+    actor: Actor
+    body: dict[str, Any]
     id: str
+    inc_seq: Count | None  # from 0, dense within the incident; null without one
+    incident: str | None
+    log: Name  # the log's origin, so that a line says which log it belongs to
+    outcome: Name | None
+    prev: str  # hex leaf hash of the entry before; 64 zeros for the first
+    seq: Count  # from 0, dense
     ts: str  # YYYY-MM-DDTHH:MM:SS.ffffffZ
     type: str
-    actor: Actor
-    incident: str | None
-    inc_seq: Count | None  # from 0, dense within the incident; null without one
-    outcome: Name | None
-    body: dict[str, Any]
+    v: Literal[1]
 
 
 _DECODER = msgspec.json.Decoder(Entry)
-_ENCODER = msgspec.json.Encoder(order="sorted")
+# Fields as declared, which is sorted, and the keys of a body sorted: half the time of "sorted".
+_ENCODER = msgspec.json.Encoder(order="deterministic")
 
 
 def encode(entry: Entry) -> bytes:
@@ -178,6 +184,27 @@ def decode(line: bytes) -> Entry:
     return entry
 
 
+def decode_block(raws: Sequence[bytes]) -> list[Entry] | None:
+    """The entries of many lines with their newlines, or None when `decode` has to look at each.
+
+    The same checks as of `decode`, made for all at once: half the time where nothing is wrong.
+    """
+    data = b"".join(raws)
+    if b"\x7f" in data or max(map(len, raws)) > MAX_LINE_BYTES + 1:  # 1 and 4
+        return None
+    try:
+        entries = _DECODER.decode_lines(data)  # 2
+        again = _ENCODER.encode_lines(entries)
+        if again != data or len(entries) != len(raws):  # 3
+            return None
+        for entry in entries:
+            _check_value(entry.body, depth=1)  # 5
+        _check_forms_of(entries)  # 6
+    except (msgspec.DecodeError, EntryError, UnicodeError, RecursionError):
+        return None
+    return entries
+
+
 def leaf_hash(line: bytes) -> bytes:
     """SHA-256(0x00 ‖ line), 32 bytes: the leaf of RFC 6962 and the link of the chain."""
     return hashlib.sha256(LEAF_PREFIX + line).digest()
@@ -206,16 +233,53 @@ def moment(ts: str) -> datetime:
 
 def _check_forms(entry: Entry) -> None:
     """All at once, because a verifier does this a million times; one by one to say which."""
-    prev, log, incident = entry.prev, entry.log, entry.incident
-    text = f"{log}\n{prev}\n{entry.id}\n{entry.type}\n{entry.ts}\n{incident}"
-    if not _ALL_FORMS.fullmatch(text) or incident == "None":
+    prev, shared = entry.prev, (entry.log, entry.type, entry.incident)
+    try:
+        hashed = len(prev) == _HEX_CHARS and bytes.fromhex(prev).hex() == prev
+    except ValueError:
+        hashed = False
+    if (
+        not hashed
+        or not _ID_AND_TS.fullmatch(f"{entry.id}\n{entry.ts}")
+        or (shared not in _SHARED_SEEN and not _may_share(*shared))
+    ):
         for field, form in _FORMS.items():
             value = getattr(entry, field)
-            if value is not None and (value == "None" or not re.fullmatch(form, value)):
+            if value is not None and not re.fullmatch(form, value):
                 raise EntryError(f"{field}: {value[:80]!r} is not of the form {form}")
-    _demand_date(entry.ts)
-    if (incident is None) != (entry.inc_seq is None):
+    if entry.ts[:10] not in _DAYS_SEEN:
+        _demand_date(entry.ts)
+        _remember(_DAYS_SEEN, entry.ts[:10])
+    if (entry.incident is None) != (entry.inc_seq is None):
         raise EntryError("incident and inc_seq: expected both or neither")
+
+
+def _check_forms_of(entries: Sequence[Entry]) -> None:
+    each = "".join([f"{e.prev}\n{e.id}\n{e.ts}\n" for e in entries])
+    if not _EACH_OF_MANY.fullmatch(each):
+        raise EntryError("prev, id or ts")
+    for shared in {(e.log, e.type, e.incident) for e in entries}:
+        if shared not in _SHARED_SEEN and not _may_share(*shared):
+            raise EntryError("log, type or incident")
+    for day in {e.ts[:10] for e in entries}:
+        _demand_date(day)
+    if any([(e.incident is None) != (e.inc_seq is None) for e in entries]):  # noqa: C419 - quicker
+        raise EntryError("incident and inc_seq")
+
+
+def _may_share(log: str, type_: str, incident: str | None) -> bool:
+    values = {"log": log, "type": type_, "incident": incident}
+    if any(each is not None and not re.fullmatch(_FORMS[f], each) for f, each in values.items()):
+        return False
+    _remember(_SHARED_SEEN, (log, type_, incident))
+    return True
+
+
+def _remember(seen: set[Any], value: object) -> None:
+    """What was checked once; forgotten all at once, so that no log can fill the memory."""
+    if len(seen) >= _MAX_SEEN:
+        seen.clear()
+    seen.add(value)
 
 
 def _demand_date(ts: str) -> datetime:
@@ -251,5 +315,4 @@ def _check_value(value: Any, *, depth: int) -> None:
 def _check_key(key: str) -> None:
     if not _KEY.fullmatch(key):
         raise EntryError(f"key {key[:80]!r} is not of the form {_KEY.pattern}")
-    if len(_KEYS_SEEN) < _MAX_KEYS_SEEN:
-        _KEYS_SEEN.add(key)
+    _remember(_KEYS_SEEN, key)

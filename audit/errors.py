@@ -39,6 +39,18 @@ class ProofError(AuditRefusedError):
     code = "proof"
 
 
+class ExportError(AuditRefusedError):
+    """An export is not what it says it is, or cannot be made from what is there."""
+
+    code = "export"
+
+
+class ComparisonError(SentinelError):
+    """The part of the log that is here does not reach back to the last audit's checkpoint."""
+
+    code = "comparison"
+
+
 class TrustError(SentinelError):
     """The policy file says something this verifier cannot read or cannot check yet."""
 

@@ -33,6 +33,15 @@ class Range:
         self._peaks: list[bytes] = []
         self.size = 0
 
+    @classmethod
+    def of(cls, size: int, peaks: Sequence[bytes]) -> "Range":
+        """The first `size` entries by their peaks. Raises `ProofError` unless there are as many."""
+        if len(peaks) != size.bit_count():
+            raise ProofError(f"{size} entries have {size.bit_count()} peaks, not {len(peaks)}")
+        tree = cls()
+        tree._peaks, tree.size = list(peaks), size
+        return tree
+
     def append(self, leaf: bytes) -> None:
         """Take in the next leaf hash."""
         peaks, carry = self._peaks, self.size
@@ -41,6 +50,20 @@ class Range:
             carry >>= 1
         peaks.append(leaf)
         self.size += 1
+
+    def extend(self, leaves: Sequence[bytes]) -> None:
+        """Take in many leaf hashes, a level at a time: half the time of one by one."""
+        nodes, start, peaks, small = list(leaves), self.size, self._peaks, list[bytes]()
+        while nodes:
+            if start & 1:
+                nodes.insert(0, peaks.pop())
+            if len(nodes) & 1:
+                small.append(nodes.pop())
+            pairs = zip(nodes[::2], nodes[1::2], strict=True)
+            nodes = [_sha256(NODE_PREFIX + left + right).digest() for left, right in pairs]
+            start >>= 1
+        peaks.extend(reversed(small))
+        self.size += len(leaves)
 
     def append_subtree(self, level: int, root: bytes) -> None:
         """Take in the next 2^level entries by their root; the size must be a multiple of that."""
@@ -119,16 +142,20 @@ def prove_consistency(before: int, after: int, node: Node) -> list[bytes]:
 
 def verify_inclusion(
     index: int, size: int, leaf: bytes, path: Sequence[bytes], root: bytes
-) -> None:
-    """Raise `ProofError` unless the leaf stands at `index` under this root of `size` entries."""
+) -> list[bytes]:
+    """The path's left siblings, largest first: the peaks of the first `index` entries.
+
+    Raises `ProofError` unless the leaf stands at `index` under this root of `size` entries.
+    """
     if not 0 <= index < size:
         raise ProofError(f"entry {index} is not among the first {size}")
-    position, last, computed = index, size - 1, leaf
+    position, last, computed, left = index, size - 1, leaf, []
     for sibling in path:
         if last == 0:
             raise ProofError("the inclusion proof is too long")
         if position & 1 or position == last:
             computed = parent(sibling, computed)
+            left.append(sibling)
             while not position & 1 and position:
                 position, last = position >> 1, last >> 1
         else:
@@ -138,6 +165,7 @@ def verify_inclusion(
         raise ProofError("the inclusion proof is too short")
     if computed != root:
         raise ProofError(f"the inclusion proof of entry {index} does not lead to the signed root")
+    return left[::-1]
 
 
 def verify_consistency(  # noqa: C901 - the RFC's steps, in its order

@@ -4,7 +4,7 @@ A node's executor numbers its reports from 1 without a hole, and each names the 
 before it. What the log says of them stands in `exec.result`, `exec.refuse` and `exec.rollback`.
 They may come late and out of order; what counts is what is missing at the end. Reports under
 another key are another row of numbers. The last report of a node can be left out without a trace
-here until the next one comes.
+here until the next one comes. Of a part of a log, the numbers count from the first that is met.
 """
 
 from dataclasses import dataclass, field
@@ -20,6 +20,7 @@ MAX_HOLES = 1000  # of one node; more are counted as one
 class _Row:
     """The numbers under one key of one node."""
 
+    first: int = 1  # what comes before is not in this part of the log
     last: int = 0
     digest: str | None = None  # of the last one
     holes: list[tuple[int, int]] = field(default_factory=list)
@@ -29,7 +30,8 @@ class _Row:
 class NodeReports:
     """Takes the entries of a log in order; says at the end what is missing."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, part: bool = False) -> None:
+        self._part = part
         self._rows: dict[tuple[str, str], _Row] = {}
 
     def take(self, entry: Entry) -> None:
@@ -41,11 +43,22 @@ class NodeReports:
         if type(number) is not int or number < 1 or not isinstance(key, str):
             return  # the agent's own word, which has no number
         node = entry.actor.node or entry.actor.id
-        row = self._rows.setdefault((node, key), _Row())
+        row = self._rows.get((node, key))
+        if row is None:
+            row = self._rows[node, key] = self._begin(number, body)
+        if number < row.first:
+            return
         if number > row.last:
             self._forward(row, node, number, body)
         elif not _fill(row, number):
             row.odd.append(f"report {number} of {node} is there twice")
+
+    def _begin(self, number: int, body: dict[str, Any]) -> _Row:
+        if not self._part:
+            return _Row()
+        previous = body.get("previous")
+        digest = previous if isinstance(previous, str) else None
+        return _Row(first=number, last=number - 1, digest=digest)
 
     def findings(self) -> list[str]:
         """A sentence for each hole and each misfit, by node."""

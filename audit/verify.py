@@ -12,27 +12,52 @@
 
 Sizes and roots are believed only from verified notes. Memory is constant but for one small record
 a segment and a node and one number an open incident. Not checked here: witnesses' cosignatures, key
-epochs, and the bodies' schemas, which are for readers. Files are opened by `__main__`.
+epochs, and the bodies' schemas, which are for readers. Files are opened by `folder`.
 """
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from functools import partial
 from itertools import islice
 
+import msgspec
+
 from audit.branches import Branches
 from audit.chain import GENESIS
 from audit.checkpoint import Checkpoint, open_checkpoint
-from audit.entry import TYPES, Entry, decode, leaf_hash, moment
+from audit.entry import LEAF_PREFIX, TYPES, Entry, decode, decode_block, leaf_hash, moment
 from audit.errors import EntryError
 from audit.kept import by_size
+from audit.merkle import Range
+from audit.node_reports import TYPES as NUMBERED
 from audit.node_reports import NodeReports
 from audit.note import Vkey
 from audit.report import MAX_LISTED, Findings, Report, SegmentResult, Status, Verdict
 
 SEGMENT_ENTRIES = 65_536
 BACKWARDS = timedelta(minutes=1)  # transactions commit in another order than they looked at a clock
-PROGRESS_EVERY = 4096  # entries
+BLOCK = 256  # lines taken at once; of the longest ones, 15 MB
+MOST_WAITING = 4096  # leaves, before they are folded into the tree
+_sha256 = hashlib.sha256
+
+
+class Before(msgspec.Struct, frozen=True, kw_only=True):
+    """The tree before the first entry: how many entries, and its peaks, the largest first."""
+
+    size: int = 0
+    peaks: tuple[bytes, ...] = ()
+
+
+class Remarks(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found outside of the entries, such as in an export's manifest."""
+
+    problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+WHOLE = Before()
+NO_REMARKS = Remarks()
 
 Segments = Iterable[tuple[str, Iterable[bytes]]]
 """In order: the name, which is the first seq in decimal, and the lines with their newlines."""
@@ -47,19 +72,27 @@ def verify(
     since: str | None = None,
     segment_entries: int = SEGMENT_ENTRIES,
     progress: Callable[[int], None] = lambda _: None,
+    before: Before = WHOLE,
+    remarks: Remarks = NO_REMARKS,
 ) -> Report:
     """Verify a log. `notes` are its kept checkpoints in order, `latest` the published one.
 
     `since` is the note of an earlier audit: the log must extend it. Nothing about the log raises;
-    a wrong `since` does (`NoteError`, `CheckpointError`), because it is the caller's.
+    a wrong `since` does (`NoteError`, `CheckpointError`), because it is the caller's. Of a part of
+    a log, `before` tells what comes before it; `remarks` were found elsewhere and go to the report.
     """
-    run = _Run(notes, latest, vkeys=vkeys, since=since, segment_entries=segment_entries)
+    run = _Run(
+        notes, latest, vkeys=vkeys, since=since, segment_entries=segment_entries, before=before
+    )
+    run.remark(remarks)
     for name, lines in segments:
         run.begin(int(name))
-        for line in lines:
-            run.take(line)
-            if run.read % PROGRESS_EVERY == 0:
-                progress(run.read)
+        rest = iter(lines)
+        while block := list(islice(rest, BLOCK)):
+            if not run.take_block(block):
+                for line in block:
+                    run.take(line)
+            progress(run.read)
     return run.finish()
 
 
@@ -74,9 +107,11 @@ class _Run:
         vkeys: Sequence[Vkey],
         since: str | None,
         segment_entries: int,
+        before: Before,
     ) -> None:
         self.read = 0  # lines
         self._origin = vkeys[0].name
+        self._first = before.size
         self._found = Findings()
         self._pinned = None if since is None else open_checkpoint(since, vkeys)
         self._expected = by_size(  # 1 and 7
@@ -93,16 +128,28 @@ class _Run:
         self._segments: list[tuple[int, int, Status | None]] = []  # first, lines, status if known
         self._segment = -1  # first seq of the current one
         self._lines = 0  # in it
-        self._size = 0  # the place of the next entry
+        self._size = before.size  # the place of the next entry
         self._pending: bytes | None = None  # leaf of the entry before, until the next confirms it
-        self._prev: str | None = GENESIS  # what the next entry must carry; None: unknown
-        self._tree = Branches()
-        self._proven = 0  # entries under a root that was recomputed
+        # What the next entry must carry; None: unknown
+        self._prev: str | None = None if before.size else GENESIS
+        self._leaves: list[bytes] = []  # they wait to be folded into the tree
+        self._due = 1  # how many of them make it time to
+        self._tree = Branches(Range.of(before.size, before.peaks))
+        self._proven = before.size  # entries under a root that was recomputed
         self._mismatch = False
         self._cut: bytes | None = None  # a line without its end, as the last one after a crash
         self._latest = ""  # the highest ts
         self._incidents: dict[str, int] = {}
-        self._reports = NodeReports()
+        self._reports = NodeReports(part=before.size > 0)
+        if before.size:
+            self._compare()  # the last audit may have ended just here
+
+    def remark(self, remarks: Remarks) -> None:
+        """What was found wrong or odd outside of the entries."""
+        for sentence in remarks.problems:
+            self._problem(Status.INVALID, None, sentence)
+        for sentence in remarks.warnings:
+            self._found.warn(sentence)
 
     # 2 to 5
 
@@ -113,19 +160,21 @@ class _Run:
             self._absent(first)
         self._segment, self._lines = first, 0
 
-    def take(self, raw: bytes) -> None:
-        """The next line."""
+    def take(self, raw: bytes) -> None:  # noqa: C901, PLR0912 - the checks in their order, inline
+        """The next line. A million times in a row: the common case makes few calls."""
         self.read += 1
         self._lines += 1
-        self._settle_cut()
+        if self._cut is not None:
+            self._settle_cut()
         if raw[-1:] != b"\n":
             self._cut = raw
             return
         line = raw[:-1]
-        leaf = leaf_hash(line)
+        leaf = _sha256(LEAF_PREFIX + line).digest()
         try:
             entry = decode(line)  # 2
-            self._demand_ours(entry)
+            if entry.log != self._origin:
+                raise EntryError(f"it is of the log {entry.log}, not of {self._origin}")  # noqa: TRY301 - as any other
         except EntryError as error:
             self._problem(Status.INVALID, self._size, f"entry {self._size}: {error}")
             self._place(leaf)
@@ -134,9 +183,16 @@ class _Run:
             return
         if self._prev is not None and entry.prev != self._prev:
             self._unlinked(entry)
-        self._place(leaf)
-        self._check_incident(entry)  # 4
-        self._reports.take(entry)  # 9
+        if self._pending is not None:  # as `_place` does
+            self._leaves.append(self._pending)
+            if len(self._leaves) >= self._due:
+                self._fold()
+        self._pending, self._prev = leaf, leaf.hex()
+        self._size += 1
+        if entry.incident is not None:
+            self._check_incident(entry)  # 4
+        if entry.type in NUMBERED:
+            self._reports.take(entry)  # 9
         if entry.ts < self._latest:  # 5
             self._check_time(entry)
         else:
@@ -144,16 +200,74 @@ class _Run:
         if entry.type not in TYPES:
             self._found.warn(f"entry {entry.seq} is of a type unknown here: {entry.type[:60]}")
 
+    def take_block(self, raws: Sequence[bytes]) -> bool:
+        """Many lines at once; False, and nothing is taken, unless there is nothing to say of them.
+
+        Only for speed: whatever this refuses, `take` judges line by line.
+        """
+        if self._prev is None or self._cut is not None:
+            return False
+        entries = decode_block(raws)  # 2
+        if entries is None:
+            return False
+        leaves = [_sha256(LEAF_PREFIX + raw[:-1]).digest() for raw in raws]
+        links = [leaf.hex() for leaf in leaves]
+        stamps = [entry.ts for entry in entries]
+        if (
+            [entry.prev for entry in entries] != [self._prev, *links[:-1]]  # 3
+            or [entry.seq for entry in entries] != [*range(self._size, self._size + len(raws))]
+            or stamps[0] < self._latest  # 5
+            or stamps != sorted(stamps)
+            or not {entry.type for entry in entries} <= TYPES
+            or {entry.log for entry in entries} != {self._origin}
+        ):
+            return False
+        incidents = self._incidents_of(entries)  # 4
+        if incidents is None:
+            return False
+        self._incidents |= incidents
+        for entry in entries:
+            if entry.type in NUMBERED:
+                self._reports.take(entry)  # 9
+        self._latest = stamps[-1]
+        self.read += len(raws)
+        self._lines += len(raws)
+        self._place_all(leaves, links[-1])
+        return True
+
+    def _incidents_of(self, entries: Sequence[Entry]) -> dict[str, int] | None:
+        """The next numbers of the incidents met, None when there is something to say."""
+        after: dict[str, int] = {}
+        for entry in entries:
+            incident, number = entry.incident, entry.inc_seq
+            if incident is None or number is None:
+                continue
+            expected = after.get(incident, self._incidents.get(incident))
+            if expected is None:
+                expected = number if self._first else 0
+            if number != expected or entry.type == "incident.close":
+                return None
+            after[incident] = number + 1
+        return after
+
+    def _place_all(self, leaves: list[bytes], prev: str) -> None:
+        """As `_place` one by one."""
+        self._size += len(leaves)
+        placed = leaves if self._pending is None else [self._pending, *leaves]
+        self._pending, self._prev = placed.pop(), prev
+        while placed:
+            room = self._due - len(self._leaves)
+            self._leaves += placed[:room]
+            placed = placed[room:]
+            if len(self._leaves) >= self._due:
+                self._fold()
+
     def _settle_cut(self) -> None:
         """A line without its end, and yet something follows it or a checkpoint covers it."""
         if self._cut is not None:
             self._problem(Status.INVALID, self._size, f"entry {self._size}: the line has no end")
             self._place(leaf_hash(self._cut))
             self._cut = None
-
-    def _demand_ours(self, entry: Entry) -> None:
-        if entry.log != self._origin:
-            raise EntryError(f"it is of the log {entry.log}, not of {self._origin}")
 
     def _skips(self, entry: Entry) -> bool:
         """Whether the entry stands further on; one that stood before is passed over."""
@@ -172,6 +286,7 @@ class _Run:
         if self._pending is None:  # entry 0 has no entry before it
             self._problem(Status.INVALID, 0, "entry 0 carries the hash of an entry before it")
         else:
+            self._fold()
             self._tree.append_doubtful(self._pending, bytes.fromhex(entry.prev))
             self._pending = None
             self._compare()
@@ -179,11 +294,17 @@ class _Run:
     def _place(self, leaf: bytes) -> None:
         """An entry takes the next place; the one before it is folded into the tree."""
         if self._pending is not None:
-            self._tree.append(self._pending)
-            if self._next is not None and self._next.size <= self._tree.size:
-                self._compare()
+            self._leaves.append(self._pending)
+            if len(self._leaves) >= self._due:
+                self._fold()
         self._pending, self._prev = leaf, leaf.hex()
         self._size += 1
+
+    def _fold(self) -> None:
+        """Take what waits into the tree; due when a checkpoint's size is reached."""
+        self._tree.extend(self._leaves)
+        self._leaves.clear()
+        self._compare()
 
     def _lose(self, size: int) -> None:
         """So many leaves are missing that no later root can be computed."""
@@ -194,7 +315,7 @@ class _Run:
     def _check_incident(self, entry: Entry) -> None:
         if entry.incident is None or entry.inc_seq is None:
             return
-        expected = self._incidents.get(entry.incident, 0)
+        expected = self._incidents.get(entry.incident, entry.inc_seq if self._first else 0)
         if entry.inc_seq != expected and not self._found.problem_count:
             sentence = f"entry {entry.seq} is number {entry.inc_seq} of its incident"
             self._problem(Status.INVALID, entry.seq, f"{sentence}, expected {expected}")
@@ -225,16 +346,17 @@ class _Run:
             if reading is None:
                 self._mismatch = True
                 whose = "signed" if checkpoint is not self._pinned else "last audit's"
-                self._problem(
-                    Status.INVALID,
-                    self._proven,
-                    f"entries {self._proven} to {checkpoint.size - 1} do not lead to the {whose}"
-                    f" root of the first {checkpoint.size} entries",
-                )
+                what = f"entries {self._proven} to {checkpoint.size - 1} do"
+                if checkpoint.size == self._first:
+                    what = "the hashes before the first entry do"
+                sentence = f"{what} not lead to the {whose} root of the first {checkpoint.size}"
+                self._problem(Status.INVALID, self._proven, f"{sentence} entries")
                 continue
             self._proven = checkpoint.size
             self._checkpoints += 1
             self._report(reading.altered, reading.links)
+        rest = MOST_WAITING if self._next is None else self._next.size - self._tree.size
+        self._due = min(rest, MOST_WAITING)
 
     def _differs(self, checkpoint: Checkpoint) -> bool:
         """Whether it is the second of its size; with another root, it is evidence."""
@@ -254,9 +376,9 @@ class _Run:
 
     def _flush(self) -> None:
         if self._pending is not None:
-            self._tree.append(self._pending)
+            self._leaves.append(self._pending)
             self._pending = None
-            self._compare()
+            self._fold()
 
     # 8
 
@@ -322,7 +444,8 @@ class _Run:
                 Verdict.INCOMPLETE,
                 f"the last {late} entries are not signed yet; the {signed} before are as signed",
             )
-        return Verdict.VALID, f"{signed} entries, all there and as signed"
+        what = f"entries {self._first} to {signed - 1}" if self._first else f"{signed} entries"
+        return Verdict.VALID, f"{what}, all there and as signed"
 
     # Segments and problems
 
@@ -350,7 +473,7 @@ class _Run:
     def _problem(
         self, status: Status, seq: int | None, sentence: str, *, here: bool = False
     ) -> None:
-        place = 0 if seq is None else seq - seq % self._per_segment
+        place = 0 if seq is None else max(self._first, seq - seq % self._per_segment)
         segment = self._segment if here else place
         self._found.problem(status, seq, sentence, segment=segment)
 

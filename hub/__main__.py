@@ -7,6 +7,7 @@ from pathlib import Path
 
 from appliance import __version__, journal, settings
 from appliance.errors import SentinelError
+from audit import export_options
 
 _DAEMONS = {
     "serve": "take the agents' streams, judge plans, release signed orders",
@@ -23,6 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if asked.command in _WITH_DATABASE:
             return _WITH_DATABASE[asked.command](asked.dsn)
+        if asked.command == "export":
+            return _export(asked)
         return _COMMANDS[asked.command](asked.config, asked.check_config)
     except SentinelError as error:
         print(f"sentinel-hub {asked.command}: {error}", file=sys.stderr)
@@ -50,7 +53,19 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=what, description=what)
         command.add_argument("--dsn", required=True, help="PostgreSQL connection string")
         command.add_argument("--verbose", action="store_true", help="log every step")
+    _add_export(commands)
     return parser
+
+
+def _add_export(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    what = "pack a part of the audit log as `sentinel-audit export`, and record that in the log"
+    command = commands.add_parser("export", help=what, description=what)
+    default = Path("/etc/sentinel/notary.toml")
+    command.add_argument(
+        "--config", type=Path, default=default, help=f"the notary's settings (default: {default})"
+    )
+    export_options.add_export(command, who_required=True)
+    command.add_argument("--verbose", action="store_true", help="log every step")
 
 
 def _serve(config: Path, check: bool) -> int:  # noqa: FBT001 - one table of same-shaped functions
@@ -118,6 +133,13 @@ def _commands(dsn: str) -> int:
         for line in lines(db):
             sys.stdout.buffer.write(line)
     return 0
+
+
+def _export(asked: argparse.Namespace) -> int:
+    from hub import export
+    from hub.settings import NotarySettings
+
+    return export.run(settings.load(asked.config, NotarySettings), asked)
 
 
 def _fine(config: Path) -> int:

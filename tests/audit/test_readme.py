@@ -6,11 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 from shutil import which
+from typing import get_args
 
 import pytest
 
 from audit import proof
 from audit.__main__ import main
+from audit.exported import Kind
 from tests.audit import example
 
 README = (Path(__file__).parents[2] / "audit" / "README.md").read_text()
@@ -98,3 +100,23 @@ def test_every_kept_file_says_what_if_it_is_lost_or_altered() -> None:
         assert f"| `{name}` |" in table
     assert "| `log.vkey` |" in table
     assert "| `lock` |" in table
+
+
+@pytest.mark.parametrize("command", ["export", "report"])
+def test_every_option_of_an_export_in_the_text_is_a_real_one(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    usage = README.split("## Exports")[1].split("| kind |")[0]
+    part = usage.split("sentinel-audit ")[1 if command == "export" else 2]
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    said = capsys.readouterr().out
+    assert re.findall(r"--[a-z-]+", part)
+    for option in re.findall(r"--[a-z-]+", part):
+        assert f"{option} " in said, option
+
+
+def test_every_kind_of_export_is_in_the_text() -> None:
+    for name in get_args(Kind):
+        assert re.search(rf"^\| {name} \(", README, re.MULTILINE), name
+    assert proof.HEADER in README

@@ -16,9 +16,10 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from audit.__main__ import latest, main, notes, segments
+from audit.__main__ import main
 from audit.entry import EntryDraft
 from audit.errors import EntryError, NoteError, VkeyError
+from audit.folder import latest, notes, segments
 from audit.note import parse_vkey
 from audit.recovery import MAX_UNSIGNED
 from audit.report import Report, Verdict, as_text

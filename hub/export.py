@@ -1,0 +1,50 @@
+"""`sentinel-hub export`: an export that the log itself tells of.
+
+The same archive as of `sentinel-audit export`, made on the machine of the notary's folder. The
+`export.create` entry is committed to the outbox before the archive is there; it is of course not
+in the archive, which ends at the log as it was.
+"""
+
+import argparse
+import hashlib
+from datetime import UTC, datetime
+
+from audit.export_command import run_export
+from audit.exported import Export
+from audit.note import parse_vkey
+from hub.persist.database import Database
+from hub.persist.outbox import actor, offer
+from hub.settings import NotarySettings
+
+MOST_REASON = 2000  # characters
+
+
+def run(settings: NotarySettings, options: argparse.Namespace) -> int:
+    """Export and record; the exit status is that of the verification."""
+    vkey = parse_vkey((settings.folder / "log.vkey").read_text())
+    options.path = settings.folder
+    with Database(settings.dsn, size=1) as db:
+
+        def record(export: Export, manifest: bytes) -> None:
+            _record(db, options.who, options.reason, export, manifest)
+
+        return run_export(options, [vkey], record)
+
+
+def _record(db: Database, who: str, reason: str, export: Export, manifest: bytes) -> None:
+    with db.transaction() as work:
+        offer(
+            work,
+            type="export.create",
+            actor=actor("operator", who),
+            at=datetime.now(UTC),
+            outcome="created",
+            body={
+                "first_seq": export.first,
+                "last_seq": export.last,
+                "export_incident": export.incident,
+                "manifest_sha256": hashlib.sha256(manifest).hexdigest(),
+                "reason": reason[:MOST_REASON],
+                "withheld": len(export.withheld),
+            },
+        )
