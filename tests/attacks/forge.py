@@ -248,16 +248,20 @@ class Forge:
         return made.line.decode(), proof.make(made.seq, note, node)
 
     def logged(self, shown: Shown, *approvals: Approval) -> tuple[Logged, ...]:
-        """These approvals, each with its entry and its proof."""
-        found = []
-        for approval in approvals:
-            line, text = self.record(shown, approval)
-            found.append(Logged(approval=approval, entry=line, proof=text))
-        return tuple(found)
+        """These approvals, each with its entry, and its proof under the last one's checkpoint."""
+        lines = [self.record(shown, approval)[0] for approval in approvals]
+        note, node = self.log.checkpoint(), Subtrees(lambda seq: _leaf(self.log, seq))
+        first = self.log.size - len(lines)
+        return tuple(
+            Logged(approval=approval, entry=line, proof=proof.make(first + place, note, node))
+            for place, (approval, line) in enumerate(zip(approvals, lines, strict=True))
+        )
 
     def order(self, finding: Finding, *commands: str, **changes: Any) -> Order:
         """A whole honest order for these commands."""
         undos = changes.pop("undos", ())
+        if not changes.keys() & {"shown", "approval", "logged", "approvals"}:
+            changes |= self._by_enough_people(finding, *commands, undos=undos)
         shown = changes.pop("shown", None) or self.shown(finding, *commands, undos=undos)
         approval = changes.pop("approval", None) or self.approve(shown)
         line, text = changes.pop("logged", None) or self.record(shown, approval)
@@ -271,6 +275,29 @@ class Forge:
             "not_after": datetime.now(UTC) + timedelta(minutes=5),
         }
         return Order(**{**values, **changes})
+
+    def _by_enough_people(
+        self, finding: Finding, *commands: str, undos: tuple[str | None, ...]
+    ) -> dict[str, Any]:
+        """Approvals of a plan by as many people as its risk needs; nothing where one is enough."""
+        facts, people = facts_of(finding), self.trust.people
+        texts = [text for text in (*commands, *undos) if text]
+        judged = [
+            judge(text, bundle=self.trust.bundle, facts=facts, second=EchoReader())
+            for text in texts
+        ]
+        needed = people.needed([one.risk for one in judged]) if people else 1
+        if needed == 1:
+            return {}
+        shown = self.shown(finding, *commands, undos=undos, approvals_needed=needed)
+        approvals = [self.approve(shown, by=place) for place in range(needed)]
+        logged = self.logged(shown, *approvals)
+        return {
+            "shown": shown,
+            "approval": approvals[0],
+            "logged": (logged[0].entry, logged[0].proof),
+            "approvals": logged,
+        }
 
     def seal(self, order: Order, *, key: Ed25519PrivateKey | None = None) -> bytes:
         """The envelope, under the hub's order key unless another is given."""

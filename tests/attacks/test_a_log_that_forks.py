@@ -17,7 +17,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from agent.errors import LogStaleError
-from agent.execution_journal import ExecutionJournal
 from agent.executor import Executor
 from agent.forks import ForkFile
 from agent.log_proof import NO_PROOF, LogProof
@@ -499,7 +498,6 @@ def _journal(forge: Forge) -> bytes:
 
 
 def _restarted(forge: Forge) -> Executor:
-    forge.journal.close()
     return _with_trust(forge)
 
 
@@ -510,13 +508,11 @@ def _with_trust(forge: Forge, **changes: object) -> Executor:
         name: getattr(old, name)
         for name in (
             "node", "role", "mode", "order_key", "audit_vkey", "bundle", "second",
-            "checkpoint_file", "most_timeout_s",
+            "checkpoint_file", "most_timeout_s", "people",
         )
     }  # fmt: skip
     forge.trust = Trust(**{**values, **changes})
-    forge.journal = ExecutionJournal(forge.folder / "state" / "journal.jsonl")
-    forge.executor = Executor(forge.trust, forge.journal)
-    return forge.executor
+    return forge.restart()
 
 
 def _give(executor: Executor, forge: Forge, order: Order) -> Report:

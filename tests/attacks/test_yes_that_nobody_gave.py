@@ -283,8 +283,7 @@ def test_a_risky_undo_needs_as_many_people_as_a_risky_command(
         raising=False,
     )
     finding = forge.finding(victim.pid)
-    plain = forge.shown(finding, f"kill -TERM {victim.pid}")
-    shown = changed(plain, steps=(changed(plain.steps[0], undo="uptime"),))
+    shown = forge.shown(finding, f"kill -TERM {victim.pid}", undos=("uptime",))
     report = forge.give(forge.order(finding, shown=shown))
     refused(report, victim, because="it needs 2")
 
@@ -299,8 +298,7 @@ def test_an_undo_that_never_runs_by_itself_needs_nobody_more(
         raising=False,
     )
     finding = forge.finding(victim.pid)
-    plain = forge.shown(finding, f"kill -TERM {victim.pid}")
-    shown = changed(plain, steps=(changed(plain.steps[0], undo="frobnicate"),))
+    shown = forge.shown(finding, f"kill -TERM {victim.pid}", undos=("frobnicate",))
     ran(forge.give(forge.order(finding, shown=shown)), victim)
 
 
