@@ -76,9 +76,7 @@ class Signers:
         """The files of one version: a policy, a person named after it, the keys."""
         vkey = LocalSigner(ORIGIN, self.audit_key).vkey
         person = Person(name=f"person-{version}", role="admin")
-        keys = Keys(
-            order_keys=(public_pem(self.order_key.public_key()).decode(),), audit_vkeys=(vkey,)
-        )
+        keys = Keys(order_keys=(public_pem(self.order_key.public_key()),), audit_vkeys=(vkey,))
         files = {
             POLICY: policy(sequence or version, f"# version {version}\n"),
             PEOPLE: records.to_json(People(persons=(person,))),
