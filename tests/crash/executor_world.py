@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.errors import SocketError
-from appliance import envelope
+from agent.executor_socket import Answer
+from appliance import envelope, report_chain
 from appliance.ids import uuid7
 from appliance.records import Order, Outcome, Report
+from hub.segments import SegmentLog
 from policy.bundle import read_folder
 from policy.signed import sign
 from tests.attacks.forge import Forge, changed, wait_for
@@ -84,7 +86,7 @@ class World:
         """Hand the order over, wait for its report, confirm it; the process may die meanwhile."""
         try:
             if not story.taken and not story.refusal:
-                answer = self.executor.client.submit(story.sealed)
+                answer = self.submit(story.sealed, story.order)
                 story.taken = bool(answer.order_id)
                 story.refusal = answer.refused
             wait_for(lambda: self._reported(story) or self.ended(), within_s=20)
@@ -93,6 +95,18 @@ class World:
                 story.confirmed = True
         except SocketError:
             wait_for(self.ended, within_s=20)
+
+    def submit(self, sealed: bytes, order: Order, log: SegmentLog | None = None) -> Answer:
+        """Hand an order over, with the proof from where the node says that it stands."""
+        standing = self.executor.client.witness().standing
+        assert standing is not None
+        seen = standing.size
+        proof = (
+            self.forge.proof_to(log.size, log=log, seen_size=seen)
+            if log
+            else self.forge.proof(order, seen_size=seen)
+        )
+        return self.executor.client.submit(sealed, proof)
 
     def stop(self) -> None:
         """SIGKILL, if it still runs."""
@@ -158,9 +172,12 @@ class World:
         demand(story, effects)
         self.executor.client.submit(story.sealed)
         again = changed(story.order, order_id=uuid7())
-        self.executor.client.submit(self.forge.seal(again))
+        self.submit(self.forge.seal(again), again)
         second = self.executor.report_on(again)
         assert second.refused_step == "5 once", f"a second order with its approval: {second}"
+        assert story.report is not None
+        assert second.number == story.report.number + 1, f"a hole in the numbers: {second}"
+        assert second.previous == report_chain.digest(story.report), "the chain is broken"
         self.executor.client.told(second.report_id)
         assert self._effects(story, ran) == effects, "it ran again"
         others = [one for one in self.executor.client.reports() if one != story.report]
@@ -175,9 +192,9 @@ class World:
         shown = self.forge.shown(finding, self.victims[0].command)
         approval = self.forge.approve(shown)
         logged = self.forge.record(shown, approval, log=log)
-        log.close()
         order = self.forge.order(finding, shown=shown, approval=approval, logged=logged)
-        self.executor.client.submit(self.forge.seal(order))
+        self.submit(self.forge.seal(order), order, log)
+        log.close()
         report = self.executor.report_on(order)
         assert report.refused_step == "7 audit log", f"an older log was believed: {report}"
         self.executor.client.told(report.report_id)

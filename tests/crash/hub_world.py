@@ -38,7 +38,17 @@ from hub.persist.incidents import claim_for_reasoning, save_plan
 from tests.agent.certificates import Authority
 from tests.attacks.forge import wait_for
 from tests.crash.preload import Blow, Watched
-from tests.hub.builders import NODE, PID, cleared, finding, outbox, plan, report
+from tests.hub.builders import (
+    NODE,
+    OPERATORS,
+    PID,
+    cleared,
+    finding,
+    outbox,
+    plan,
+    publish,
+    report,
+)
 from tests.hub.test_notary import ORIGIN, NotaryProcess
 
 LIFE = [None, "open", "reasoning", "proposed", "awaiting", "approved", "dispatched", "executed",
@@ -242,7 +252,7 @@ class World:
         try:
             approve(
                 self.db, incident_id=incident, who=who, shown_digest=row["shown_digest"],
-                comment="", now=now,
+                comment="", now=now, signature=OPERATORS[0].sign(row["shown_digest"]),
             )  # fmt: skip
         except SentinelError:
             return False
@@ -272,6 +282,7 @@ def world(folder: Path, library: Path, dsn: str) -> Iterator[World]:
     hub = HubProcess(folder / "hub", dsn, vkey, authority, library)
     looking = psycopg.connect(dsn, autocommit=True, row_factory=dict_row)
     with Database(dsn, size=2) as db, looking as outside:
+        publish(db)
         notary.start()
         try:
             yield World(
