@@ -99,9 +99,7 @@ class World:
         with Victim(name) as victim:
             finding = self._until(lambda: self._of(Finding, about=victim), loss)
             order = self.forge.order(finding, victim.command)
-            standing = self.executor.client.witness().standing
-            assert standing is not None
-            proof = self.forge.proof(order, seen_size=standing.size)
+            proof = self.executor.proof(self.forge, order)
             self.hub.order(order.order_id, self.forge.seal(order), proof)
             report = self._until(lambda: self._of(Report, about=order), loss)
             self._until(lambda: order.order_id in self.hub.taken, loss)

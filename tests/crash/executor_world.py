@@ -98,14 +98,9 @@ class World:
 
     def submit(self, sealed: bytes, order: Order, log: SegmentLog | None = None) -> Answer:
         """Hand an order over, with the proof from where the node says that it stands."""
-        standing = self.executor.client.witness().standing
-        assert standing is not None
-        seen = standing.size
-        proof = (
-            self.forge.proof_to(log.size, log=log, seen_size=seen)
-            if log
-            else self.forge.proof(order, seen_size=seen)
-        )
+        proof = self.executor.proof(self.forge, order)
+        if log is not None:
+            proof = self.forge.proof_to(log.size, log=log, seen_size=proof.log_from)
         return self.executor.client.submit(sealed, proof)
 
     def stop(self) -> None:
