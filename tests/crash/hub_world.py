@@ -22,6 +22,7 @@ import psycopg
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from psycopg.rows import dict_row
 
+from agent.log_proof import LogProof
 from agent.spool import Spool
 from agent.transport import Transport
 from appliance import envelope
@@ -138,7 +139,7 @@ class Node:
         self._transport.stop()
         self.spool.close()
 
-    def _take(self, order_id: str, sealed: bytes) -> None:
+    def _take(self, order_id: str, sealed: bytes, _: LogProof) -> None:
         key = self._hub.order_key.public_key()
         payload = envelope.open_sealed(sealed, payload_type=envelope.ORDER_TYPE, key=key)  # type: ignore[arg-type]
         with self._lock:
