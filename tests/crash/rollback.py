@@ -91,7 +91,6 @@ def _go_on(world: World, taking: Taking) -> None:
     first = taking.report
     assert world.start(), "the journal does not open again"
     if not taking.confirmed:
-        taking.report = None
         take_back(world, taking)
         assert first in (None, taking.report), "the same rollback was reported in two ways"
     effects = _effects(world, taking)

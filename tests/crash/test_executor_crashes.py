@@ -2,8 +2,8 @@
 
 One honest order of two commands goes through the real process each time. Whatever happens: each
 command ran at most once, the second not before the first, what ran was told as run, what was told
-as done is done, nothing that was acknowledged is lost, the reports are one chain, and the journal opens
-again. A rollback and a halt go the same way.
+as done is done, nothing that was acknowledged is lost, the reports are one chain, and the journal
+opens again. A rollback and a halt go the same way.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from appliance.halt import Halt
 from appliance.records import Outcome
 from tests.crash import rollback
 from tests.crash.executor_world import World, demand, world
-from tests.crash.matrix import failures, kills, part_of, strike_all
+from tests.crash.matrix import between, failures, kills, part_of, strike_all
 from tests.crash.power import Image
 from tests.crash.preload import WHOLE, Blow, Point
 
@@ -110,7 +110,7 @@ def test_struck_at_each_call_of_a_rollback_it_is_made_at_most_once_and_told(
         assert node.watched.struck, "the call was never made"
         rollback.aftermath(node, taking, blow)
 
-    strike_all(part_of([*kills(points), *failures(points)], part, PARTS, sample=3), strike)
+    strike_all(part_of([*between(points), *failures(points)], part, PARTS, sample=3), strike)
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -146,7 +146,7 @@ def test_struck_at_each_call_of_a_halt_what_was_said_to_be_halted_stays_so(
             assert node.counts() == tuple(one + (not halted) for one in story.before)
             node.stop()
 
-    strike_all(part_of([*kills(points), *failures(points)], part, PARTS, sample=2), strike)
+    strike_all(part_of([*between(points), *failures(points)], part, PARTS, sample=2), strike)
 
 
 @pytest.mark.parametrize("part", range(PARTS))

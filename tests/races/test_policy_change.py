@@ -130,7 +130,9 @@ def test_an_order_that_leaves_while_the_policy_changes_says_which_policy_judged_
 ) -> None:
     before = policy.take(hub.db, _published(settings, 1))
     for sequence in range(2, ROUNDS + 2):
-        hub = replace(hub, pipeline=replace(hub.pipeline, gate=replace(hub.pipeline.gate, bundle=before)))
+        hub = replace(
+            hub, pipeline=replace(hub.pipeline, gate=replace(hub.pipeline.gate, bundle=before))
+        )
         incident, _ = hub.approved()
         newer = _published(settings, sequence)
         racers = at_once(
