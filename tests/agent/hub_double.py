@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import grpc
 
+from agent.log_proof import NO_PROOF, LogProof
 from appliance.channel import SERVER_LIMITS, Identity, node_name, server_credentials
 from appliance.records import Event
 from appliance.wire import sentinel_pb2 as pb
@@ -49,8 +50,10 @@ class HubDouble(sentinel_pb2_grpc.HubServicer):
         for out in self._outs:
             out.put(None)
 
-    def order(self, order_id: str, envelope: bytes) -> None:
-        sealed = pb.SealedOrder(order_id=order_id, envelope=envelope)
+    def order(self, order_id: str, envelope: bytes, proof: LogProof = NO_PROOF) -> None:
+        sealed = pb.SealedOrder(
+            order_id=order_id, envelope=envelope, log_from=proof.log_from, consistency=proof.path
+        )
         self._orders.append(sealed)
         for out in self._outs:
             out.put(pb.FromHub(order=sealed))

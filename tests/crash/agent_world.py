@@ -99,7 +99,8 @@ class World:
         with Victim(name) as victim:
             finding = self._until(lambda: self._of(Finding, about=victim), loss)
             order = self.forge.order(finding, victim.command)
-            self.hub.order(order.order_id, self.forge.seal(order))
+            proof = self.executor.proof(self.forge, order)
+            self.hub.order(order.order_id, self.forge.seal(order), proof)
             report = self._until(lambda: self._of(Report, about=order), loss)
             self._until(lambda: order.order_id in self.hub.taken, loss)
             assert report.outcome is Outcome.SUCCEEDED
@@ -173,7 +174,7 @@ def world(folder: Path, library: Path) -> Iterator[World]:
         (folder / name).mkdir(parents=True)
     authority = Authority()
     forge = Forge(folder / "hub")
-    executor = ExecutorProcess(folder / "node", forge)
+    executor = ExecutorProcess(folder / "node", forge, policy="most_actions_per_hour = 100\n")
     executor.start()
     with HubDouble(authority.issue(folder / "id", uri="spiffe://sentinel/hub")) as hub:
         agent = AgentProcess(folder / "agent", hub.port, executor.socket, authority, library)

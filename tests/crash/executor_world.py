@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.errors import SocketError
-from appliance import envelope
+from agent.executor_socket import Answer
+from appliance import envelope, report_chain
 from appliance.ids import uuid7
 from appliance.records import Order, Outcome, Report
+from hub.segments import SegmentLog
 from policy.bundle import read_folder
 from policy.signed import sign
 from tests.attacks.forge import Forge, changed, wait_for
@@ -18,7 +20,7 @@ from tests.crash.preload import Blow, Watched
 from tests.crash.victims import Victim
 from tests.executor.test_executor_process import ExecutorProcess
 
-_NOT_RUN = (Outcome.REFUSED, Outcome.DRY_RUN)
+NOT_RUN = (Outcome.REFUSED, Outcome.DRY_RUN)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -84,7 +86,7 @@ class World:
         """Hand the order over, wait for its report, confirm it; the process may die meanwhile."""
         try:
             if not story.taken and not story.refusal:
-                answer = self.executor.client.submit(story.sealed)
+                answer = self.submit(story.sealed, story.order)
                 story.taken = bool(answer.order_id)
                 story.refusal = answer.refused
             wait_for(lambda: self._reported(story) or self.ended(), within_s=20)
@@ -93,6 +95,13 @@ class World:
                 story.confirmed = True
         except SocketError:
             wait_for(self.ended, within_s=20)
+
+    def submit(self, sealed: bytes, order: Order, log: SegmentLog | None = None) -> Answer:
+        """Hand an order over, with the proof from where the node says that it stands."""
+        proof = self.executor.proof(self.forge, order)
+        if log is not None:
+            proof = self.forge.proof_to(log.size, log=log, seen_size=proof.log_from)
+        return self.executor.client.submit(sealed, proof)
 
     def stop(self) -> None:
         """SIGKILL, if it still runs."""
@@ -156,15 +165,22 @@ class World:
         """Offered again, and once more under a new id, it runs nothing and tells nothing else."""
         effects = self._effects(story, ran)
         demand(story, effects)
-        self.executor.client.submit(story.sealed)
-        again = changed(story.order, order_id=uuid7())
-        self.executor.client.submit(self.forge.seal(again))
-        second = self.executor.report_on(again)
-        assert second.refused_step == "5 once", f"a second order with its approval: {second}"
-        self.executor.client.told(second.report_id)
+        self.submit(story.sealed, story.order)
+        self.demand_used_up(story, story.report)
         assert self._effects(story, ran) == effects, "it ran again"
         others = [one for one in self.executor.client.reports() if one != story.report]
         assert not others, f"another report: {others}"
+
+    def demand_used_up(self, story: Story, last: Report | None) -> None:
+        """Another order with its approval is refused, in the report that follows the last one."""
+        assert last is not None
+        again = changed(story.order, order_id=uuid7())
+        self.submit(self.forge.seal(again), again)
+        second = self.executor.report_on(again)
+        assert second.refused_step == "5 once", f"a second order with its approval: {second}"
+        assert second.number == last.number + 1, f"a hole in the numbers: {second}"
+        assert second.previous == report_chain.digest(last), "the chain is broken"
+        self.executor.client.told(second.report_id)
 
     def _demand_no_older_log(self, story: Story, ran: tuple[int, ...]) -> None:
         """What ran was judged under a checkpoint: a log that is shorter than it is refused."""
@@ -175,9 +191,9 @@ class World:
         shown = self.forge.shown(finding, self.victims[0].command)
         approval = self.forge.approve(shown)
         logged = self.forge.record(shown, approval, log=log)
-        log.close()
         order = self.forge.order(finding, shown=shown, approval=approval, logged=logged)
-        self.executor.client.submit(self.forge.seal(order))
+        self.submit(self.forge.seal(order), order, log)
+        log.close()
         report = self.executor.report_on(order)
         assert report.refused_step == "7 audit log", f"an older log was believed: {report}"
         self.executor.client.told(report.report_id)
@@ -203,7 +219,7 @@ def demand(story: Story, effects: tuple[int, ...]) -> None:
     assert max(effects) <= 1, f"run twice: {said}"
     assert effects[1] <= effects[0], f"out of order: {said}"
     if any(effects):
-        assert report.outcome not in _NOT_RUN, f"it ran and is told as not run: {said}"
+        assert report.outcome not in NOT_RUN, f"it ran and is told as not run: {said}"
     if report.outcome is Outcome.SUCCEEDED:
         assert effects == (1, 1), f"told as done and not done: {said}"
 

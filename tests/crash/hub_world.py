@@ -22,6 +22,7 @@ import psycopg
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from psycopg.rows import dict_row
 
+from agent.log_proof import LogProof
 from agent.spool import Spool
 from agent.transport import Transport
 from appliance import envelope
@@ -38,7 +39,17 @@ from hub.persist.incidents import claim_for_reasoning, save_plan
 from tests.agent.certificates import Authority
 from tests.attacks.forge import wait_for
 from tests.crash.preload import Blow, Watched
-from tests.hub.builders import NODE, PID, cleared, finding, outbox, plan, report
+from tests.hub.builders import (
+    NODE,
+    OPERATORS,
+    PID,
+    cleared,
+    finding,
+    outbox,
+    plan,
+    publish,
+    report,
+)
 from tests.hub.test_notary import ORIGIN, NotaryProcess
 
 LIFE = [None, "open", "reasoning", "proposed", "awaiting", "approved", "dispatched", "executed",
@@ -128,7 +139,7 @@ class Node:
         self._transport.stop()
         self.spool.close()
 
-    def _take(self, order_id: str, sealed: bytes) -> None:
+    def _take(self, order_id: str, sealed: bytes, _: LogProof) -> None:
         key = self._hub.order_key.public_key()
         payload = envelope.open_sealed(sealed, payload_type=envelope.ORDER_TYPE, key=key)  # type: ignore[arg-type]
         with self._lock:
@@ -242,7 +253,7 @@ class World:
         try:
             approve(
                 self.db, incident_id=incident, who=who, shown_digest=row["shown_digest"],
-                comment="", now=now,
+                comment="", now=now, signature=OPERATORS[0].sign(row["shown_digest"]),
             )  # fmt: skip
         except SentinelError:
             return False
@@ -272,6 +283,7 @@ def world(folder: Path, library: Path, dsn: str) -> Iterator[World]:
     hub = HubProcess(folder / "hub", dsn, vkey, authority, library)
     looking = psycopg.connect(dsn, autocommit=True, row_factory=dict_row)
     with Database(dsn, size=2) as db, looking as outside:
+        publish(db)
         notary.start()
         try:
             yield World(

@@ -20,6 +20,11 @@ def kills(points: Iterable[Point]) -> list[Blow]:
     return [Blow(point=point, after=after) for point in points for after in (False, True)]
 
 
+def between(points: Sequence[Point]) -> list[Blow]:
+    """Before each call and after the last: after one is before the next, where nothing runs."""
+    return [*(Blow(point=point) for point in points), Blow(point=points[-1], after=True)]
+
+
 def failures(points: Iterable[Point]) -> list[Blow]:
     """Each call refused, and each write cut short, with and without an error behind it."""
     blows = []

@@ -2,7 +2,8 @@
 
 One honest order of two commands goes through the real process each time. Whatever happens: each
 command ran at most once, the second not before the first, what ran was told as run, what was told
-as done is done, nothing that was acknowledged is lost, and the journal opens again.
+as done is done, nothing that was acknowledged is lost, the reports are one chain, and the journal
+opens again. A rollback and a halt go the same way.
 """
 
 from collections.abc import Iterator
@@ -10,14 +11,18 @@ from pathlib import Path
 
 import pytest
 
+from agent.errors import SocketError
+from appliance.halt import Halt
 from appliance.records import Outcome
+from tests.crash import rollback
 from tests.crash.executor_world import World, demand, world
-from tests.crash.matrix import failures, kills, part_of, strike_all
+from tests.crash.matrix import between, failures, kills, part_of, strike_all
 from tests.crash.power import Image
 from tests.crash.preload import WHOLE, Blow, Point
 
 pytestmark = pytest.mark.crash
 PARTS = 6 if WHOLE else 1
+HALT = Halt(halt_id="halt-1", reason="a drill")
 
 
 @pytest.fixture
@@ -81,6 +86,67 @@ def test_let_down_by_its_disk_at_each_call_an_order_runs_at_most_once_and_is_tol
 ) -> None:
     blows = part_of(failures(of_the_order(node)), part, PARTS, sample=3)
     strike_all(blows, lambda blow: strike_order(node, blow))
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_struck_at_each_call_of_a_rollback_it_is_made_at_most_once_and_told(
+    node: World, part: int
+) -> None:
+    node.start()
+    taking = rollback.ready(node)
+    mark = node.watched.mark()
+    rollback.take_back(node, taking)
+    node.stop()
+    rollback.demand(taking, (0, 1))
+    assert taking.confirmed
+    points = node.watched.points(mark)
+
+    def strike(blow: Blow) -> None:
+        node.renew()
+        node.start()
+        taking = rollback.ready(node)
+        node.watched.arm(blow)
+        rollback.take_back(node, taking)
+        assert node.watched.struck, "the call was never made"
+        rollback.aftermath(node, taking, blow)
+
+    strike_all(part_of([*between(points), *failures(points)], part, PARTS, sample=3), strike)
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_struck_at_each_call_of_a_halt_what_was_said_to_be_halted_stays_so(
+    node: World, part: int
+) -> None:
+    node.start()
+    mark = node.watched.mark()
+    node.executor.client.halt(HALT)
+    node.stop()
+    points = node.watched.points(mark)
+
+    def strike(blow: Blow) -> None:
+        node.renew()
+        node.start()
+        node.watched.arm(blow)
+        try:
+            acknowledged = node.executor.client.halt(HALT).halted
+        except SocketError:
+            acknowledged = False
+        assert node.watched.struck, "the call was never made"
+        node.stop()
+        for _loss, image in list(node.losses(blow)):
+            image.put(node.watched.root)
+            assert node.start(), "it does not start again"
+            halted = node.executor.client.state().halted
+            assert halted or not acknowledged, "the halt is lost"
+            story = node.story()
+            node.live(story)
+            assert story.report is not None
+            assert (story.report.refused_step == "0 halted") == halted, story.report
+            demand(story, (0, 0) if halted else (1, 1))
+            assert node.counts() == tuple(one + (not halted) for one in story.before)
+            node.stop()
+
+    strike_all(part_of([*between(points), *failures(points)], part, PARTS, sample=2), strike)
 
 
 @pytest.mark.parametrize("part", range(PARTS))

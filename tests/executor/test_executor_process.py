@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from agent.errors import JournalError, SocketError
 from agent.execution_journal import ExecutionJournal
 from agent.executor_socket import Client, send
+from agent.log_proof import LogProof
 from appliance import records
 from appliance.records import Finding, Order, Outcome, Report, Shown
 from policy.bundle import SHIPPED_RULES, parse_bundle, read_folder
@@ -65,9 +66,13 @@ class ExecutorProcess:
 
     def give(self, forge: Forge, order: Order) -> None:
         """Hand an order over with the proof from where this executor stands."""
+        self.client.submit(forge.seal(order), self.proof(forge, order))
+
+    def proof(self, forge: Forge, order: Order) -> LogProof:
+        """The proof that an order needs from where this executor stands."""
         standing = self.client.witness().standing
         assert standing is not None
-        self.client.submit(forge.seal(order), forge.proof(order, seen_size=standing.size))
+        return forge.proof(order, seen_size=standing.size)
 
     def report_on(self, order: Order) -> Report:
         found: list[Report] = []

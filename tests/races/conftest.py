@@ -22,11 +22,11 @@ from hub.settings import NotarySettings
 from hub.validate import Gate
 from policy.evaluate import EchoReader
 from tests.attacks.forge import shipped
-from tests.hub.builders import PID, proposed
+from tests.hub.builders import OPERATORS, PID, proposed, publish
 
 ORIGIN = "races.sentinel.internal/log"
 FIRST = Answerer(name="operator-1", role="operator", session="s1")
-SECOND = Answerer(name="operator-2", role="operator", session="s2")
+SECOND = Answerer(name="operator-2", role="admin", session="s2")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +65,8 @@ class Hub:
         with self.db.transaction() as work:
             row = work.one("lock_judgement", incident_id=incident)
         assert row is not None
+        signer = next(one for one in OPERATORS if one.name == who.name)
+        signature = signer.sign(row["shown_digest"])
         return lambda: approve(
             self.db,
             incident_id=incident,
@@ -72,6 +74,7 @@ class Hub:
             shown_digest=row["shown_digest"],
             comment="",
             now=_now(),
+            signature=signature,
         )
 
 
@@ -109,6 +112,7 @@ def hub(dsn: str, tmp_path: Path) -> Iterator[Hub]:
         )
         notary = Notary(db=db, log=log, lock=lock, settings=settings)
         one = Hub(db=db, pipeline=pipeline, notary=notary)
+        publish(db)
         one.log()
         yield one
         lock.close()

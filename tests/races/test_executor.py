@@ -1,6 +1,7 @@
 """Many at once at one executor, and two executors at once: an order runs at most once."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -36,8 +37,8 @@ def test_an_order_that_comes_on_many_connections_at_once_runs_once(
 ) -> None:
     for number in range(1, ROUNDS + 1):
         order = forge.order(forge.finding(victim.pid), victim.command)
-        sealed = forge.seal(order)
-        racers = at_once(*[lambda sealed=sealed: Client(executor.socket).submit(sealed)] * 6)
+        sealed, proof = forge.seal(order), executor.proof(forge, order)
+        racers = at_once(*[partial(Client(executor.socket).submit, sealed, proof)] * 6)
         assert {getattr(racer.answer, "order_id", "") for racer in racers} == {order.order_id}
         assert executor.report_on(order).outcome is Outcome.SUCCEEDED
         assert victim.count() == number
@@ -51,8 +52,9 @@ def test_one_approval_in_many_orders_at_once_runs_once(
     for number in range(1, ROUNDS + 1):
         order = forge.order(forge.finding(victim.pid), victim.command)
         orders: list[Order] = [changed(order, order_id=uuid7()) for _ in range(4)]
+        proof = executor.proof(forge, order)
         at_once(
-            *[lambda one=one: Client(executor.socket).submit(forge.seal(one)) for one in orders]
+            *[partial(Client(executor.socket).submit, forge.seal(one), proof) for one in orders]
         )
         reports = [executor.report_on(one) for one in orders]
         ran = [one for one in reports if one.outcome is Outcome.SUCCEEDED]

@@ -12,6 +12,7 @@ import pytest
 
 from appliance.lifecycle import State
 from appliance.records import Event, Finding, Outcome
+from hub.log_tree import LogTree
 from hub.persist.ingest import Received, store_events
 from tests.crash.preload import WHOLE
 from tests.hub.builders import NODE, cleared, event, finding, received, report
@@ -34,7 +35,7 @@ def _dispatch(hub: Hub, _: str, __: str) -> Call:
 
 def _dispatch_too(hub: Hub, _: str, __: str) -> Call:
     """Another hub, with another copy of the log's leaves."""
-    desk = replace(hub.pipeline.desk, _leaves=bytearray(), _subtrees=None)
+    desk = replace(hub.pipeline.desk, tree=LogTree())
     return lambda: replace(hub.pipeline, desk=desk).dispatch_next(_now())
 
 
