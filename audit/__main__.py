@@ -1,6 +1,6 @@
 """`sentinel-audit`: check a log folder offline, look into it, take out a proof.
 
-The only module of this package that opens files. Exit status: 0 valid, 1 tampered, 2 incomplete
+With `keys_cli` the only module of this package that opens files. Exit status: 0 valid, 1 tampered, 2 incomplete
 or unknown, 3 the command was not understood.
 """
 
@@ -17,16 +17,18 @@ from typing import NoReturn
 import msgspec
 
 from appliance.errors import SentinelError
-from audit import proof
+from audit import keys_cli, proof
 from audit.checkpoint import open_checkpoint, split_notes
 from audit.entry import MAX_LINE_BYTES, decode, leaf_hash
+from audit.epoch_rules import Demands, verify_demanding
+from audit.epochs import open_list
 from audit.errors import AuditRefusedError, EntryError, TrustError
 from audit.merkle import Subtrees
 from audit.note import Vkey, parse_vkey
 from audit.report import as_text
 from audit.show import Filter, sentence
-from audit.trust import parse_policy
-from audit.verify import SEGMENT_ENTRIES, verify
+from audit.trust import Second, parse_trust
+from audit.verify import SEGMENT_ENTRIES
 
 USAGE = 3
 TAMPERED = 1
@@ -64,16 +66,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run_verify(options: argparse.Namespace) -> int:
     """`verify`: the whole log against its signed checkpoints."""
-    vkeys, told = _trusted(options)
+    demands, told = _trusted(options)
+    vkeys = demands.all_keys
     since = None if options.since is None else options.since.read_text()
     published = latest(options.path)
     upto = _size_while_written(options.path, published, vkeys)
     with _progress(options.path) as progress:
-        report = verify(
+        report = verify_demanding(
             segments(options.path, upto=upto),
             notes(options.path, upto=None if upto is None else published),
+            demands=demands,
             latest=published,
-            vkeys=vkeys,
             since=since,
             progress=progress,
         )
@@ -89,7 +92,13 @@ def run_verify(options: argparse.Namespace) -> int:
         print(
             "  A notary has this log open; what it wrote after this checkpoint was not looked at."
         )
-    print(f"  key:    {vkeys[0]}")
+    if demands.epochs is None:
+        print(f"  key:    {vkeys[0]}")
+    else:
+        last = len(demands.epochs.epochs) - 1
+        print(f"  keys:   epochs 0 to {last} of list {demands.epochs.sequence}")
+    for key in vkeys[len(demands.vkeys) :]:
+        print(f"  second: {key}")
     if told == "log folder":
         print(
             "  The key came from the log folder itself: compare it with the one you noted when\n"
@@ -122,7 +131,7 @@ def run_show(options: argparse.Namespace) -> int:
 
 def run_prove(options: argparse.Namespace) -> int:
     """`prove`: the tlog-proof of one entry under the latest checkpoint; verified before shown."""
-    vkeys, _ = _trusted(options)
+    vkeys = _trusted(options)[0].vkeys
     note = (options.path / "checkpoint").read_text()
     size = open_checkpoint(note, vkeys).size
     leaves = [leaf_hash(line) for line in islice(_all_lines(options.path), size)]
@@ -132,7 +141,7 @@ def run_prove(options: argparse.Namespace) -> int:
         islice(_all_lines(options.path, since=options.seq), options.seq % SEGMENT_ENTRIES, None)
     )
     text = proof.make(options.seq, note, Subtrees(leaves.__getitem__))
-    proof.verify_inclusion(text, line, vkeys[0])
+    proof.verify_inclusion(text, line, vkeys)
     if options.output is None:
         print(text, end="")
         return 0
@@ -210,15 +219,33 @@ def _all_lines(path: Path, *, since: int = 0) -> Iterator[bytes]:
                 yield line.rstrip(b"\n")
 
 
-def _trusted(options: argparse.Namespace) -> tuple[list[Vkey], str]:
+def _trusted(options: argparse.Namespace) -> tuple[Demands, str]:
     """The keys to trust, and where they came from."""
     if options.policy is not None:
-        return parse_policy(options.policy.read_text()), "policy"
+        trusted = parse_trust(options.policy.read_text())
+        seconds = trusted.seconds
+        if trusted.root is not None:
+            return _epochs(options, trusted.root, seconds), "policy"
+        return Demands(vkeys=trusted.vkeys, seconds=seconds), "policy"
+    if options.root is not None:
+        given = Path(options.root)
+        root = parse_vkey(given.read_text() if given.is_file() else options.root)
+        return _epochs(options, root), "command line"
     if options.vkey is not None:
-        return [parse_vkey(options.vkey)], "command line"
+        return Demands(vkeys=(parse_vkey(options.vkey),)), "command line"
     if options.vkey_file is not None:
-        return [parse_vkey(options.vkey_file.read_text())], "file"
-    return [parse_vkey((options.path / "log.vkey").read_text())], "log folder"
+        return Demands(vkeys=(parse_vkey(options.vkey_file.read_text()),)), "file"
+    if (options.path / "epochs.note").exists():
+        root = parse_vkey((options.path / "root.vkey").read_text())
+        return _epochs(options, root), "log folder"
+    return Demands(vkeys=(parse_vkey((options.path / "log.vkey").read_text()),)), "log folder"
+
+
+def _epochs(options: argparse.Namespace, root: Vkey, seconds: tuple[Second, ...] = ()) -> Demands:
+    """The epochs that this root key certified, from the list that was given or lies in the log."""
+    path = options.epochs or options.path / "epochs.note"
+    epochs = open_list(path.read_text(), root)
+    return Demands(vkeys=epochs.vkeys, epochs=epochs, seconds=seconds)
 
 
 @contextmanager
@@ -254,6 +281,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_verify(commands)
     _add_show(commands)
     _add_prove(commands)
+    keys = commands.add_parser("keys", help="make, show, change and revoke the log's keys")
+    keys_cli.add_arguments(keys)
     return parser
 
 
@@ -306,9 +335,20 @@ def _add(
 
 def _add_keys(command: argparse.ArgumentParser) -> None:
     keys = command.add_mutually_exclusive_group()
-    keys.add_argument("--policy", metavar="FILE", type=Path, help="`log VKEY` lines to trust")
+    keys.add_argument(
+        "--policy", metavar="FILE", type=Path, help="`log`, `root` and `second` lines to trust"
+    )
     keys.add_argument("--vkey", help="the log's key; default: PATH/log.vkey, which proves less")
     keys.add_argument("--vkey-file", metavar="FILE", type=Path, help="the log's key, from a file")
+    keys.add_argument(
+        "--root", metavar="VKEY", help="the root key of a log whose keys change; or a file of it"
+    )
+    command.add_argument(
+        "--epochs",
+        metavar="LIST",
+        type=Path,
+        help="the list that the root key certified; default: PATH/epochs.note",
+    )
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ TYPES = frozenset(
         "log.recovery",
         "log.fork",
         "key.rotate",
+        "key.epochs",
         "time.status",
         "auth.login",
         "auth.logout",

@@ -125,6 +125,13 @@ def open_note(note: str, vkeys: Sequence[Vkey]) -> Opened:
     return Opened(text=text, keys=tuple(verified))
 
 
+def signed_by(note: str, vkeys: Sequence[Vkey]) -> tuple[str, tuple[Vkey, ...]]:
+    """The text, and which of these keys the note says signed it: nothing is verified here."""
+    text, signatures = _split(note)
+    claimed = {(name, blob[:HASH_BYTES]) for name, blob in signatures}
+    return text, tuple(vkey for vkey in vkeys if (vkey.name, vkey.key_hash) in claimed)
+
+
 def check_point(key: bytes) -> None:
     """Raise `VkeyError` unless the 32 bytes are the one encoding of a point of large order."""
     if len(key) != KEY_BYTES:

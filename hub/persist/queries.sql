@@ -222,8 +222,10 @@ VALUES (%(part)s, %(instance)s, %(now)s, %(detail)s)
 ON CONFLICT (part, instance) DO UPDATE SET at = excluded.at, detail = excluded.detail;
 
 -- log_state --
--- How far the log is, how old the oldest waiting row is, and when the notary last lived
+-- How far the log is, how old the oldest waiting row is, when the notary last lived, its trouble
 SELECT (SELECT max(size) FROM audit_checkpoint) AS size,
+       (SELECT detail->>'trouble' FROM heartbeat WHERE part = 'notary'
+        ORDER BY at DESC LIMIT 1) AS trouble,
        (SELECT min(at) FROM audit_outbox) AS oldest_waiting,
        (SELECT max(at) FROM heartbeat WHERE part = 'notary') AS notary_at;
 
