@@ -1,7 +1,7 @@
 """`sentinel-audit`: check a log folder offline, look into it, take out a proof.
 
-With `keys_cli` the only module of this package that opens files. Exit status: 0 valid, 1 tampered, 2 incomplete
-or unknown, 3 the command was not understood.
+With `keys_cli` the only module of this package that opens files. Exit status: 0 valid, 1 tampered,
+2 incomplete or unknown, 3 the command was not understood.
 """
 
 import argparse

@@ -23,7 +23,7 @@ from audit.checkpoint import parse_text
 from audit.entry import Entry, decode, moment, timestamp
 from audit.epochs import Epoch, EpochList
 from audit.errors import AuditRefusedError, EntryError, NoteError
-from audit.note import Vkey, open_note, parse_vkey, signed_by
+from audit.note import Vkey, claimed, open_note, parse_vkey
 from audit.report import MAX_LISTED, Problem, Report, Status, Verdict
 from audit.trust import Second
 from audit.verify import SEGMENT_ENTRIES, Segments, verify
@@ -104,7 +104,8 @@ class _Watch:
     def __init__(self, demands: Demands) -> None:
         self._demands = demands
         self._epochs = demands.epochs
-        self._known = demands.all_keys
+        self._known = {(key.name, key.key_hash): key for key in demands.all_keys}
+        self._epoch_of_key = {one.key: one for one in (self._epochs.epochs if self._epochs else ())}
         self._size = -1  # of the last kept note
         self._problems: list[Problem] = []
         self._warnings: list[str] = []
@@ -231,15 +232,14 @@ class _Watch:
     def _read(self, note: str) -> tuple[int, tuple[Vkey, ...]] | None:
         """Size and claimed signers; None when it is no checkpoint, which the verifier tells."""
         try:
-            text, signers = signed_by(note, self._known)
+            text, marks = claimed(note)
+            signers = tuple(self._known[mark] for mark in marks if mark in self._known)
             return parse_text(text).size, signers
         except AuditRefusedError:
             return None
 
     def _epochs_of(self, signers: Sequence[Vkey]) -> list[Epoch]:
-        if self._epochs is None:
-            return []
-        return [one for key in signers if (one := self._epochs.of_key(key)) is not None]
+        return [self._epoch_of_key[key] for key in signers if key in self._epoch_of_key]
 
     def _alive(self, size: int, signers: Sequence[Vkey]) -> list[Epoch]:
         """The epochs of these signers whose keys count at this size, in order."""

@@ -77,7 +77,8 @@ class EpochList(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     def of_key(self, vkey: Vkey) -> Epoch | None:
         """The epoch of a key."""
-        return next((one for one in self.epochs if one.vkey == str(vkey)), None)
+        text = str(vkey)
+        return next((one for one in self.epochs if one.vkey == text), None)
 
     def after(self, epoch: int) -> Epoch | None:
         """The next epoch whose key is not revoked."""

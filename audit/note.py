@@ -125,11 +125,10 @@ def open_note(note: str, vkeys: Sequence[Vkey]) -> Opened:
     return Opened(text=text, keys=tuple(verified))
 
 
-def signed_by(note: str, vkeys: Sequence[Vkey]) -> tuple[str, tuple[Vkey, ...]]:
-    """The text, and which of these keys the note says signed it: nothing is verified here."""
+def claimed(note: str) -> tuple[str, set[tuple[str, bytes]]]:
+    """The text, and the names and key hashes that say they signed it: nothing is verified here."""
     text, signatures = _split(note)
-    claimed = {(name, blob[:HASH_BYTES]) for name, blob in signatures}
-    return text, tuple(vkey for vkey in vkeys if (vkey.name, vkey.key_hash) in claimed)
+    return text, {(name, blob[:HASH_BYTES]) for name, blob in signatures}
 
 
 def check_point(key: bytes) -> None:

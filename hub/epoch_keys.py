@@ -27,7 +27,7 @@ import msgspec
 from audit.entry import moment
 from audit.epochs import REQUEST_SUFFIX, Epoch, EpochList, Ratchet, Request
 from audit.errors import EpochError
-from audit.note import Signer, Vkey, signed_by
+from audit.note import Signer, Vkey, claimed
 from hub.errors import KeyEndedError, NotaryError, RollbackError
 from hub.segment_files import Disk
 
@@ -193,6 +193,8 @@ class EpochKeys:
         if not note:  # 1
             if self._ratchet.epoch != 0:
                 raise NotaryError(f"a log begins with epoch 0, the state is {self._ratchet.epoch}")
+            if left is None and self._over():
+                raise KeyEndedError("epoch 0 is over: a new log needs a list that begins now")
             return None
         reached = self._epoch_of(note)
         if reached > self._ratchet.epoch:  # 2
@@ -201,7 +203,10 @@ class EpochKeys:
         if reached < self._ratchet.epoch:  # 4
             return self._take_over(reached, left)
         if left is not None:  # 5
-            self._next = self._following(self._after().epoch)
+            following = self.epochs.after(self._ratchet.epoch)  # in time: it had begun
+            if following is None:
+                raise RollbackError("the log changes to a key that the list has not")
+            self._next = self._following(following.epoch)
             if left.get("new_vkey") != self._next.signer().vkey:
                 raise RollbackError("the log changes to another key than the list's next one")
         return None
@@ -306,8 +311,10 @@ class EpochKeys:
         _log.info("epoch %d signs; the key of epoch %d is gone", new.epoch, before)
 
     def _epoch_of(self, note: str) -> int:
-        _, keys = signed_by(note, self.trusted)
-        return max(one.epoch for key in keys if (one := self.epochs.of_key(key)) is not None)
+        marks = claimed(note)[1]  # the note is ours, or was verified when it was read
+        return max(
+            number for number, key in enumerate(self.trusted) if (key.name, key.key_hash) in marks
+        )
 
     def _demand_fit(self, ratchet: Ratchet) -> None:
         epochs = self.epochs.epochs
