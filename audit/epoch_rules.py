@@ -311,8 +311,10 @@ class _Watch:
         self._current = newest
 
     def _linked(self, note: str, size: int, before: Epoch, newest: Epoch) -> bool:
-        """Whether both keys signed, or the old one was revoked and all it is trusted for is in."""
-        if before.revoked is not None and size >= before.revoked.trusted_size:
+        """Whether both keys signed, or revoked ones lie between, and all they are trusted for."""
+        between = self._epochs.epochs[before.epoch : newest.epoch] if self._epochs else ()
+        trusted = [one.revoked.trusted_size for one in between if one.revoked is not None]
+        if trusted and size >= max(trusted):
             return True
         try:
             return len(open_note(note, [before.key, newest.key]).keys) == 2  # noqa: PLR2004 - both
@@ -337,12 +339,18 @@ class _Watch:
             seq, told = self._changes.get(epoch, (None, None))
             if seq is not None and size is None and seq >= signed:
                 continue  # not signed yet
+            if size is None and seq is not None and self._is_void(epoch, seq + 1):
+                continue
             if seq is None or size != seq + 1:
                 place = seq if seq is not None else max(0, (size or 1) - 1)
                 sentence = f"epoch {epoch} does not begin with a checkpoint over its `key.rotate`"
                 self._problem(place, sentence)
-            elif told != before:
+            elif told != before and not (told is not None and self._is_void(told, size)):
                 self._problem(seq, f"entry {seq} changes the key from another than epoch {before}")
+
+    def _is_void(self, number: int, size: int) -> bool:
+        epoch = self._epochs.epochs[number] if self._epochs else None
+        return epoch is not None and epoch.revoked is not None and epoch.revoked.trusted_size < size
 
     def _compare_lists(self) -> None:
         """6."""

@@ -31,6 +31,7 @@ from audit.signer import LocalSigner
 MOST_EPOCHS = 1000  # a list stays far below the largest note
 STATE_BYTES = 32
 ROOT_SUFFIX = "/root"
+SECOND_SUFFIX = "/second"
 REQUEST_SUFFIX = ".rotate"  # of the file beside the notary's state that asks it to rotate
 
 

@@ -6,6 +6,7 @@ Formats and checks are in `audit/epochs.py`; this module opens files. No file is
 """
 
 import argparse
+import base64
 import os
 import secrets
 import time
@@ -20,6 +21,7 @@ from audit.entry import moment
 from audit.epochs import (
     REQUEST_SUFFIX,
     ROOT_SUFFIX,
+    SECOND_SUFFIX,
     STATE_BYTES,
     Epoch,
     EpochList,
@@ -59,7 +61,7 @@ def run_epochs(options: argparse.Namespace) -> int:
     if old is None:
         ratchet = _new_secret(log, 0)
         begin = datetime.now(UTC) if options.begin is None else _moment(options.begin)
-        new = plan(ratchet, begin=begin, ends=_ends(begin, options), second=options.second)
+        new = plan(ratchet, begin=begin, ends=_ends(begin, options), second=_second(options))
         made = EpochList(log=log, sequence=1, epochs=tuple(new))
     else:
         last = old.epochs[-1]
@@ -68,7 +70,7 @@ def run_epochs(options: argparse.Namespace) -> int:
         ends = _ends(begin, options)
         before = old.epochs[-2].not_after if len(old.epochs) > 1 else last.not_before
         early = [moment(before), begin, *ends[:-2]]
-        new = plan(ratchet, begin=begin, ends=ends, early=early, second=options.second)
+        new = plan(ratchet, begin=begin, ends=ends, early=early, second=_second(options))
         made = EpochList(log=log, sequence=old.sequence + 1, epochs=(*old.epochs, *new))
     return _write_out(options, made, ratchet, root, old)
 
@@ -79,7 +81,7 @@ def run_revoke(options: argparse.Namespace) -> int:
     old = _open(options.list, parse_vkey(root.vkey))
     begin = datetime.now(UTC)
     ratchet = _new_secret(old.log, len(old.epochs))
-    new = plan(ratchet, begin=begin, ends=_ends(begin, options), second=options.second)
+    new = plan(ratchet, begin=begin, ends=_ends(begin, options), second=_second(options))
     made = revoke(
         old,
         epoch=options.epoch,
@@ -95,6 +97,18 @@ def run_revoke(options: argparse.Namespace) -> int:
         f" {len(old.epochs)} signs it: look at it first."
     )
     return status
+
+
+def run_second(options: argparse.Namespace) -> int:
+    """`keys second`: the vkey of a key that signs beside the log's, from its public half."""
+    try:
+        raw = base64.b64decode(options.public_key, validate=True)
+    except ValueError as error:
+        raise VkeyError("--public-key: expected base64 of 32 bytes, as Vault shows it") from error
+    vkey = str(parse_vkey(str(Vkey(name=options.log + SECOND_SUFFIX, key=raw))))
+    _write(options.out, f"{vkey}\n".encode())
+    print(vkey)
+    return 0
 
 
 def run_show(options: argparse.Namespace) -> int:
@@ -157,6 +171,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     void.add_argument("--reason", required=True, help="for the list and the log")
     void.set_defaults(run=run_revoke)
+    second = commands.add_parser("second", help="the vkey of Vault's key")
+    second.add_argument("--log", required=True, metavar="ORIGIN", help="the log's name")
+    second.add_argument("--public-key", required=True, metavar="BASE64", help="as Vault shows it")
+    second.add_argument("--out", required=True, type=Path, metavar="FILE", help="second.vkey")
+    second.set_defaults(run=run_second)
     show = commands.add_parser("show", help="print a list, if the root key signed it")
     show.add_argument("list", type=Path, metavar="LIST")
     show.add_argument("--root", required=True, metavar="VKEY", help="root vkey, or a file of it")
@@ -173,7 +192,9 @@ def _add_making(command: argparse.ArgumentParser) -> None:
     command.add_argument("--root", required=True, type=Path, metavar="FILE", help="root.key")
     command.add_argument("--count", type=int, default=24, help="how many epochs; default: 24")
     command.add_argument("--days", type=float, default=30.0, help="of each; default: 30")
-    command.add_argument("--second", metavar="VKEY", help="must sign beside them, e.g. Vault's")
+    command.add_argument(
+        "--second", metavar="VKEY", help="must sign beside them, such as Vault's; or a file of it"
+    )
     command.add_argument("--out", required=True, type=Path, metavar="LIST", help="epochs.note")
     command.add_argument(
         "--state", required=True, type=Path, metavar="FILE", help="the secret, for the notary alone"
@@ -210,6 +231,10 @@ def _sentence(one: Epoch) -> str:
     if one.revoked is not None:
         words += f"  REVOKED beyond {one.revoked.trusted_size} entries: {one.revoked.reason}"
     return words
+
+
+def _second(options: argparse.Namespace) -> str | None:
+    return None if options.second is None else str(_vkey(options.second))
 
 
 def _new_secret(log: str, epoch: int) -> Ratchet:

@@ -424,6 +424,22 @@ def test_after_a_revocation_a_new_secret_takes_over_and_the_log_is_valid() -> No
     assert report.signed_size == len(log.lines)
 
 
+def test_an_epoch_that_was_revoked_before_it_began_leaves_the_log_valid_once_it_is_taken_over() -> (
+    None
+):
+    log = history(1)
+    trusted = len(log.lines) - 2
+    log.rotate()
+    log.happen()
+    new, secret = revoked_at(2, trusted, log.epochs)
+    log.epochs = new
+    log.now += DAY
+    log.take_over(secret)
+    log.happen()
+    report = log.verify()
+    assert report.verdict is Verdict.VALID, report
+
+
 def test_the_thief_of_a_revoked_key_cannot_go_on_to_its_next_epochs() -> None:
     log = history(2)
     new, _ = revoked_at(2, len(log.lines), log.epochs)

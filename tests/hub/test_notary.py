@@ -16,7 +16,7 @@ from appliance import envelope
 from hub.persist.database import Database
 from hub.persist.log_index import how_far
 from hub.persist.outbox import actor, offer
-from tests.hub.builders import outbox
+from tests.hub.builders import outbox, sql
 
 pytestmark = pytest.mark.postgres
 
@@ -150,6 +150,21 @@ def test_a_log_that_was_set_back_is_not_continued(
     assert notary.process.wait(20) == 2
     assert "set back" in notary.said()
     assert "Traceback" not in notary.said()
+
+
+def test_a_row_that_has_no_line_is_noted_and_does_not_stop_the_log(
+    notary: NotaryProcess, database: Database
+) -> None:
+    """Else whoever writes to the database, past `offer`, could end all approvals with one row."""
+    (before,) = offer_many(database, 1)
+    sql(database, """UPDATE audit_outbox SET body = '{"BAD KEY": 1.5}'""")
+    (after,) = offer_many(database, 1)
+    notary.start()
+    until(lambda: not outbox(database))
+    assert notary.end(signal.SIGTERM) == 0
+    types = {line["id"]: line["type"] for line in notary.lines()}
+    assert (types[before], types[after]) == ("redaction", "config.change")
+    assert notary.verify() == 0
 
 
 def test_a_second_notary_is_refused(notary: NotaryProcess, database: Database, dsn: str) -> None:
