@@ -2,12 +2,13 @@
 
 The audit log's checkpoints can carry one beside the notary's own: then a history that is signed
 anew takes both machines. The key's public half is pinned; what Vault answers is verified under it
-by `audit/note.py` before anything is published. The token may sign with this key and read its
-public half, and nothing else (`POLICY`).
+by `audit/note.py` before anything is published. The token may sign with this key, read its public
+half and renew itself, and nothing else; `vault/README.md` has the commands that make both.
 """
 
 import base64
-import binascii
+import logging
+import time
 from pathlib import Path
 
 import hvac
@@ -17,11 +18,10 @@ from vault.pki import readable
 
 MOUNT = "sentinel-transit"
 TIMEOUT_S = 2.0  # the log waits meanwhile
+RENEW_S = 24 * 3600.0  # a periodic token lives while it is renewed
 
-POLICY = """\
-path "{mount}/sign/{key}" {{ capabilities = ["update"] }}
-path "{mount}/keys/{key}" {{ capabilities = ["read"] }}
-"""
+_NO_ANSWER = (KeyError, TypeError, AttributeError, ValueError)  # base64's error is a ValueError
+_log = logging.getLogger(__name__)
 
 
 class TransitKey:
@@ -43,37 +43,6 @@ class TransitKey:
         )
         self._client.session.trust_env = False  # no proxy between the log and its second signer
 
-    def bootstrap(self) -> bytes:
-        """Make mount and key where they are missing; the public key. For an administrator."""
-        with readable("set up the log's second key"):
-            mounts = self._client.sys.list_mounted_secrets_engines()["data"]
-            if f"{self._mount}/" not in mounts:
-                self._client.sys.enable_secrets_engine("transit", path=self._mount)
-            self._client.secrets.transit.create_key(
-                self._key,
-                key_type="ed25519",
-                exportable=False,
-                allow_plaintext_backup=False,
-                mount_point=self._mount,
-            )
-        return self.public_key()
-
-    def token_for_notary(self, *, period: str = "768h") -> str:
-        """A token that may sign with this key and no more. For an administrator."""
-        name = f"sentinel-sign-{self._key}"
-        with readable("make the notary's token"):
-            self._client.sys.create_or_update_policy(
-                name, POLICY.format(mount=self._mount, key=self._key)
-            )
-            answer = self._client.auth.token.create(
-                policies=[name], no_default_policy=True, period=period, no_parent=True
-            )
-        return str(answer["auth"]["client_token"])
-
-    def public_key(self, version: int | None = None) -> bytes:
-        """The raw public key of a version; of the first one, unless said otherwise."""
-        return self._public_keys()[version or 1]
-
     def version_of(self, public: bytes) -> int:
         """Which version of the key has this public half. Raises `VaultError` when none has."""
         for version, key in self._public_keys().items():
@@ -90,24 +59,32 @@ class TransitKey:
                 key_version=version,
                 mount_point=self._mount,
             )
-        prefix, _, encoded = str(answer["data"]["signature"]).rpartition(":")
         try:
+            prefix, _, encoded = answer["data"]["signature"].rpartition(":")
             signature = base64.b64decode(encoded, validate=True)
-        except (binascii.Error, ValueError) as error:
+        except _NO_ANSWER as error:
             raise VaultError("Vault answered something that is no signature") from error
         if prefix != f"vault:v{version}":
             raise VaultError(f"Vault signed with another version of the key: {prefix[:40]}")
         return signature
 
+    def renew(self) -> None:
+        """Have the token live on."""
+        with readable("renew the token"):
+            self._client.auth.token.renew_self()
+
     def _public_keys(self) -> dict[int, bytes]:
         with readable(f"read the key {self._key}"):
             answer = self._client.secrets.transit.read_key(self._key, mount_point=self._mount)
-        data = answer["data"]
-        if data["type"] != "ed25519":
-            raise VaultError(f"Vault's key {self._key} is {data['type']}, expected ed25519")
-        return {
-            int(number): base64.b64decode(one["public_key"]) for number, one in data["keys"].items()
-        }
+        try:
+            if (kind := answer["data"]["type"]) != "ed25519":
+                raise VaultError(f"Vault's key {self._key} is {kind}, expected ed25519")
+            return {
+                int(number): base64.b64decode(one["public_key"], validate=True)
+                for number, one in answer["data"]["keys"].items()
+            }
+        except _NO_ANSWER as error:
+            raise VaultError("Vault answered something that is no key") from error
 
 
 class TransitSigner:
@@ -116,11 +93,18 @@ class TransitSigner:
     def __init__(self, key: TransitKey, *, vkey: str, public: bytes) -> None:
         self._key, self._public = key, public
         self._version: int | None = None
+        self._renewed = -RENEW_S
         self.vkey = vkey
 
     def ready(self) -> None:
         """Raise `VaultError` unless Vault answers and has the pinned key."""
         self._version = self._key.version_of(self._public)
+        if time.monotonic() - self._renewed >= RENEW_S:
+            self._renewed = time.monotonic()
+            try:
+                self._key.renew()
+            except VaultError as error:
+                _log.warning("%s; when the token ends, nothing can be signed", error)
 
     def sign(self, message: bytes) -> bytes:
         """The signature; whatever keeps it from being made is a `VaultError`."""

@@ -29,7 +29,7 @@ class Officer:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         shim = folder / "bin" / "sentinel-audit"
-        shim.parent.mkdir()
+        shim.parent.mkdir(exist_ok=True)
         root = Path(__file__).parents[2]
         words = f"PYTHONPATH={root} exec {sys.executable} -m audit"
         shim.write_text(f'#!/bin/sh\n{words} "$@"\n')
