@@ -41,6 +41,7 @@ TYPES = frozenset(
         "node.revoke",
         "node.connect",
         "node.disconnect",
+        "node.drop",
         "incident.open",
         "incident.state",
         "incident.recover",

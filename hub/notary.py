@@ -31,6 +31,7 @@ from hub.errors import DatabaseError, SigningError
 from hub.log_keys import PUBLISHED_LIST, PUBLISHED_ROOT, keys_of, list_in_force
 from hub.persist import log_index
 from hub.persist.database import Database
+from hub.persist.in_force import tell_settings
 from hub.persist.listen import Listener
 from hub.persist.log_index import NotaryLock
 from hub.persist.status import beat
@@ -258,6 +259,7 @@ def _open(settings: NotarySettings, db: Database, keys: LogKeys) -> SegmentLog:
     )
     _log.info("log %s has %d entries, %d indexed", settings.origin, log.size, indexed.size)
     try:
+        tell_settings(db, "notary", settings)
         if isinstance(keys, EpochKeys):
             _put_list_in_force(settings, log, keys)
     except BaseException:

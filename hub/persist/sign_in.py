@@ -151,11 +151,16 @@ def _prove(
     right = fits(password, row["password_hash"] if row else None)  # 3
     if row is None or row["disabled"] or not right:
         with db.transaction() as work:
+            since = now - rules.lockout
+            counted = work.all(
+                "failure_recent", by="operator", subject=name, since=since, limit=rules.failures
+            )
+            locked = "locked out from now on" if len(counted) >= rules.failures else None
             _offer(
                 work,
                 "auth.fail",
                 name,
-                {"address": address, "method": "password"},
+                {"address": address, "method": "password", "reason": locked},
                 outcome="refused",
                 now=now,
             )
