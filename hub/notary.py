@@ -21,7 +21,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from appliance import records
+from appliance import __version__, records
 from appliance.ids import uuid7
 from audit.entry import Actor, EntryDraft
 from audit.errors import EntryError, NoteError
@@ -259,6 +259,8 @@ def _open(settings: NotarySettings, db: Database, keys: LogKeys) -> SegmentLog:
     )
     _log.info("log %s has %d entries, %d indexed", settings.origin, log.size, indexed.size)
     try:
+        if log.size > 1:
+            log.record("log.resume", {"size": log.size, "version": __version__})
         tell_settings(db, "notary", settings)
         if isinstance(keys, EpochKeys):
             _put_list_in_force(settings, log, keys)

@@ -20,7 +20,7 @@ class ServeSettings(Settings, frozen=True, kw_only=True):
     identity: Identity  # the hub's server certificate, its key, and the CA of the nodes
     order_key: Path  # Ed25519 private key (PEM) that signs orders
     log_origin: str  # the audit log's name, as in its checkpoints
-    audit_vkey: Path  # the log's public key, to check proofs before they leave
+    audit_vkey: Path  # the log's public key, or all of them, one a line: proofs are checked here
     policy: Path | None = None  # folder of rules or signed policy file; none: the shipped rules
     policy_key: Path | None = None  # with it, only a policy file that this key signed (PEM)
     bind: str = "0.0.0.0"  # noqa: S104 - agents come from other hosts

@@ -103,7 +103,9 @@ def clicks(db: Database) -> dict[str, Click]:
         "signin.sign_in": Click(
             "/sign-in", "/sign-in", {"name": "maria", "password": PASSWORD}, ("auth.login",), None
         ),
-        "signin.sign_in_once": Click(once, "/sign-in/once", {"token": token}, ("auth.login",), None),
+        "signin.sign_in_once": Click(
+            once, "/sign-in/once", {"token": token}, ("auth.login",), None
+        ),
         "signin.sign_out": Click("/incidents", "/sign-out", {}, ("auth.logout",)),
         "signin.change_password": Click(
             "/account",

@@ -20,7 +20,7 @@ from hub.persist.status import log_state
 from tests.console.conftest import PASSWORD, Browser
 from tests.hub.builders import outbox
 from tests.hub.key_notary import LOG, EpochNotary, Officer
-from tests.hub.test_notary import offer_many, until
+from tests.hub.test_notary import offer_many, offered, until
 from tests.vault.test_transit import SETUP, shell
 from vault.pki import wait_ready
 
@@ -123,8 +123,7 @@ def test_while_vault_does_not_answer_nothing_is_signed_or_approved_and_then_all_
     until(lambda: trouble(database) is None, within_s=40)
     assert notary.last_note() != note
     notary.stop()
-    written = [line["id"] for line in notary.lines() if line["type"] == "config.change"]
-    assert [one for one in written if one in ids] == ids
+    assert offered(notary) == ids
     audit(notary, "sentinel-audit verify log --root root.vkey")
 
 
@@ -162,7 +161,7 @@ def test_started_while_vault_is_away_it_waits_says_so_and_goes_on_by_itself(
     resume(vault)
     until(lambda: not outbox(database), within_s=40)
     notary.stop()
-    assert [x["id"] for x in notary.lines() if x["type"] == "config.change"] == ids
+    assert offered(notary) == ids
     audit(notary, "sentinel-audit verify log --root root.vkey")
 
 
