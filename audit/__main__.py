@@ -20,7 +20,8 @@ from appliance.errors import SentinelError
 from audit import keys_cli, proof
 from audit.checkpoint import open_checkpoint, split_notes
 from audit.entry import MAX_LINE_BYTES, decode, leaf_hash
-from audit.epoch_rules import Demands, verify_demanding
+from audit.epoch_notes import Demands
+from audit.epoch_rules import verify_demanding
 from audit.epochs import open_list
 from audit.errors import AuditRefusedError, EntryError, TrustError
 from audit.merkle import Subtrees

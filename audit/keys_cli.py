@@ -140,10 +140,12 @@ def run_rotate(options: argparse.Namespace) -> int:
             print(f"epoch {epoch} ended; epoch {now} signs")
             return 0
         time.sleep(LOOK_AGAIN_S)
-    raise EpochError(
-        f"epoch {epoch} has not ended within {options.wait:.0f} s; the request stays in {path}:"
-        " is the notary running? Its journal says what it waits for"
-    )
+    if path.exists():
+        raise EpochError(
+            f"epoch {epoch} has not ended within {options.wait:.0f} s; the request stays in {path}:"
+            " is the notary running? Its journal says what it waits for"
+        )
+    raise EpochError(f"epoch {epoch} goes on: the notary refused; its journal says why")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

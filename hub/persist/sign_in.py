@@ -172,7 +172,9 @@ def _begin(
 ) -> str:
     token = secrets.token_urlsafe(32)
     key = token_hash(token)
-    work.run("session_sweep", now=now, idle_since=now - rules.idle)
+    for over in work.all("session_sweep", now=now, idle_since=now - rules.idle):
+        session, reason = over["token_hash"][:16], {"reason": "idle, or its time was over"}
+        _offer(work, "auth.logout", over["name"], reason, outcome="ended", session=session, now=now)
     work.run(
         "session_add",
         token_hash=key,

@@ -9,7 +9,8 @@ import msgspec
 from audit.chain import START, Head, after, following
 from audit.checkpoint import Checkpoint, sign_checkpoint
 from audit.entry import Actor, EntryDraft, encode, leaf_hash
-from audit.epoch_rules import Demands, verify_demanding
+from audit.epoch_notes import Demands
+from audit.epoch_rules import verify_demanding
 from audit.epochs import EpochList, Ratchet, certify, open_list, plan
 from audit.merkle import Range
 from audit.note import Signer, parse_vkey

@@ -200,6 +200,18 @@ def test_a_sign_in_that_is_refused_is_on_record_and_so_is_a_lock_out(
     assert misshapen(watched) == []
 
 
+def test_a_session_that_ended_by_its_time_is_on_record_at_the_next_sign_in(
+    app: Flask, watched: Database
+) -> None:
+    Browser(app).sign_in("maria")
+    sql(watched, "UPDATE signin_session SET expires_at = now() - interval '1 s'")
+    watch.forget(watched)
+    Browser(app).sign_in("boss")
+    rows = [(row["type"], row["actor"]["id"], row["outcome"]) for row in outbox(watched)]
+    assert rows == [("auth.logout", "maria", "ended"), ("auth.login", "boss", "ok")]
+    assert misshapen(watched) == []
+
+
 # The command line
 
 

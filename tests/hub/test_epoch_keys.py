@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from audit.__main__ import latest, notes, segments
-from audit.epoch_rules import Demands, verify_demanding
+from audit.epoch_notes import Demands
+from audit.epoch_rules import verify_demanding
 from audit.epochs import EpochList, Ratchet, Request, plan, revoke
 from audit.report import Report, Verdict
 from hub.epoch_keys import NEXT_SUFFIX, EpochKeys, StateFile
