@@ -31,6 +31,7 @@ from audit.note import Signer, Vkey, claimed
 from hub.errors import KeyEndedError, NotaryError, RollbackError
 from hub.segment_files import Disk
 
+LEFTOVERS = timedelta(minutes=10)  # what was taken in an epoch may be signed so long after its end
 NEXT_SUFFIX = ".next"  # beside the state: the secret that goes on where this one's epochs end
 
 _log = logging.getLogger(__name__)
@@ -173,10 +174,8 @@ class EpochKeys:
                 f"the key of epoch {epoch.epoch} was revoked ({epoch.revoked.reason}):"
                 " the notary needs the new secret"
             )
-        if self._next is None and self._over() and self.epochs.after(epoch.epoch) is None:
-            raise KeyEndedError(
-                f"epoch {epoch.epoch} ended {epoch.not_after}, and it is the last of the list"
-            )
+        if self._next is None and self._now() > moment(epoch.not_after) + LEFTOVERS:
+            self.demand_time()
         signers: list[Signer] = [self._ratchet.signer()]
         if self._next is not None:
             signers.append(self._next.signer())
@@ -184,6 +183,14 @@ class EpochKeys:
         if epoch.second is not None and (self._second is None or self._second.vkey != epoch.second):
             raise KeyEndedError(f"epoch {epoch.epoch} demands a second signature by {epoch.second}")
         return [*signers, self._second] if self._second is not None else signers
+
+    def demand_time(self) -> None:
+        """Raise `KeyEndedError` when the last epoch of the list is over: nothing more is taken."""
+        epoch = self.current
+        if self._over() and self.epochs.after(epoch.epoch) is None:
+            raise KeyEndedError(
+                f"epoch {epoch.epoch} ended {epoch.not_after}, and it is the last of the list"
+            )
 
     def resume(self, note: str, left: dict[str, Any] | None) -> dict[str, Any] | None:
         """Go on where the log stands; raises `RollbackError` where it does not fit the state."""

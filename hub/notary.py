@@ -203,6 +203,8 @@ class Notary:
     def _demand_signers(self) -> None:
         """Take nothing that could not be signed; Vault is asked now and then, even when idle."""
         self.keys.signers()
+        if isinstance(self.keys, EpochKeys):
+            self.keys.demand_time()
         now = time.monotonic()
         if self.second is not None and (self._trouble or now - self._last_ready >= BEAT_S):
             self.second.ready()

@@ -269,9 +269,17 @@ def test_a_machine_that_was_off_over_the_end_changes_keys_before_it_writes(tmp_p
 
 def test_the_last_epoch_of_a_list_ends_the_log_until_there_are_more(tmp_path: Path) -> None:
     world = World(tmp_path, list_of(1))
-    log = world.open()
-    world.now = BEGIN + LONG + DAY
+    keys = world.keys()
+    log = world.open(keys=keys)
+    world.now = BEGIN + LONG - timedelta(seconds=1)
     log.append([draft(1, at=world.now, type="config.change")])
+    world.now = BEGIN + LONG + timedelta(seconds=1)
+    with pytest.raises(KeyEndedError, match="last of the list"):
+        keys.demand_time()  # nothing more is taken …
+    log.checkpoint()  # … and what was taken in time is signed
+    assert world.verify().verdict is Verdict.VALID
+    world.now = BEGIN + LONG + DAY
+    log.append([draft(2, at=world.now, type="config.change")])
     with pytest.raises(KeyEndedError, match="last of the list"):
         log.checkpoint()
 
