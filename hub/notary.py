@@ -23,7 +23,7 @@ from typing import Any
 
 from appliance import __version__, records
 from appliance.ids import uuid7
-from audit.entry import Actor, EntryDraft
+from audit.entry import Actor, EntryDraft, moment
 from audit.errors import EntryError, NoteError
 from audit.signer import LogKeys
 from hub.epoch_keys import EpochKeys
@@ -44,6 +44,7 @@ from vault.transit import TransitSigner
 BEAT_S = 5.0
 LOOK_AGAIN_S = 1.0  # a notification may be lost; no entry waits longer than this
 RETRY_S = 1.0
+SOON = timedelta(days=30)  # before the last epoch ends
 AHEAD = timedelta(minutes=30)  # an entry further in the future would look later than its epoch
 
 OUR_OWN = frozenset(
@@ -275,6 +276,9 @@ def _open(settings: NotarySettings, db: Database, keys: LogKeys) -> SegmentLog:
 def _put_list_in_force(settings: NotarySettings, log: SegmentLog, keys: EpochKeys) -> None:
     """Record a list of epochs that was not in force before, then publish it beside the log."""
     epochs = keys.epochs
+    end = moment(epochs.epochs[-1].not_after)
+    if end - datetime.now(UTC) < SOON:
+        _log.warning("the list of epochs ends %s: have the security officer certify more", end)
     if settings.epochs is None or settings.epoch_root is None or list_in_force(settings) == epochs:
         return
     root = settings.epoch_root.read_bytes()

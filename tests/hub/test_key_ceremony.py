@@ -137,6 +137,7 @@ def test_an_epoch_that_ends_while_the_notary_runs_is_followed_by_the_next(
     notary.start()
     try:
         until(lambda: notary.epoch() == 2, within_s=40)
+        assert "have the security officer certify more" in notary.said()
         until(lambda: "the last of the list" in notary.said(), within_s=40)
         said = notary.lines()
         offer_many(database, 2)  # nothing signs any more: nothing is taken
