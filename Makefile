@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 STRINGS ?= 1000000
 FUZZ_SECONDS ?= 20
 
-.PHONY: demo test check prove bench wire wire-is-current clean help
+.PHONY: demo test check prove e2e bench wire wire-is-current clean help
 .DEFAULT_GOAL := help
 
 help: ## show what can be made
@@ -31,7 +31,7 @@ check: $(READY) ## lint, types, import rules and unit tests; fast, works offline
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/pytest -q -n 2 -m 'not postgres and not vault and not llm and not browser and not journey'
+	$(BIN)/pytest -q -n 2 -m 'not postgres and not vault and not llm and not browser and not journey and not crash'
 
 test: $(READY) wire-is-current ## everything, on real parts
 	$(BIN)/ruff check .
@@ -41,9 +41,14 @@ test: $(READY) wire-is-current ## everything, on real parts
 	$(BIN)/python -m tests.browser
 	$(BIN)/pytest -q -n 2 --dist loadgroup
 
-prove: $(READY) ## a million strings against bash, and fuzzing of the gate
+prove: $(READY) ## a million strings against bash, fuzzing of the gate, and every crash point
 	SENTINEL_ORACLE_STRINGS=$(STRINGS) $(BIN)/pytest -q -n 2 tests/policy/test_oracle.py
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
+	SENTINEL_CRASH_POINTS=all $(BIN)/pytest -q -n 2 tests/crash tests/races
+
+e2e: $(READY) ## the executor on a real systemd host; as root, LAB=the script that makes hosts
+	@test -n "$(LAB)" || { echo "say LAB=path/of/lab.sh"; exit 2; }
+	SENTINEL_LAB=$(LAB) $(BIN)/pytest -q tests/e2e
 
 bench: $(READY) ## measure speed, each figure beside the machine's limit
 	$(BIN)/python -m tests.bench

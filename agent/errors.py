@@ -27,10 +27,36 @@ class AsideError(SentinelError):
     code = "aside"
 
 
+class UnitError(SentinelError):
+    """systemd does not do what the executor asks for an order's unit."""
+
+    code = "unit"
+
+
 class SocketError(SentinelError):
     """The other end of the local socket is not there, or does not speak as agreed."""
 
     code = "local-socket"
+
+
+class LogForkedError(RefusedError):
+    """A checkpoint that does not extend what this node has accepted; `notes` holds both."""
+
+    code = "log-forked"
+
+    def __init__(self, because: str, *, notes: str) -> None:
+        super().__init__(because)
+        self.notes = notes
+
+
+class LogStaleError(RefusedError):
+    """A proof that does not start where this node stands; `seen_size` is where it does."""
+
+    code = "log-stale"
+
+    def __init__(self, seen_size: int) -> None:
+        super().__init__(f"the proof is not from the {seen_size} entries that were accepted here")
+        self.seen_size = seen_size
 
 
 class OrderRefusedError(RefusedError):

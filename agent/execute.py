@@ -2,94 +2,164 @@
 
 What is started was checked and written down before, by `agent/order_check.py` and the journal.
 Argument vectors are run as they are, without a shell: pipes, `&&`, `||` and `;` are ours, the
-environment is small and fixed, and at the deadline whole sessions are killed.
+environment is small and fixed. Where each command runs, and how it is ended with all it started,
+is the place's business: `agent/units.py` where systemd runs, `agent/plain.py` where it does not.
 """
 
 import os
 import selectors
-import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from agent.errors import UnitError
 from agent.order_check import Runnable
-from agent.redact import secrets_hidden
-from agent.run_program import ENVIRONMENT, WORKING_FOLDER, Output, runs_next
-from appliance.records import MAX_OUTPUT_BYTES, StepResult
+from agent.run_program import (
+    ENVIRONMENT,
+    WORKING_FOLDER,
+    Command,
+    Output,
+    Place,
+    runs_next,
+)
+from appliance.records import Outcome, StepResult
 from policy.reader import Pipeline
 
 _READ_BYTES = 65536
 _LINGER_S = 0.2  # for output that is still in the pipe when the last process has ended
+_TURN_S = 0.05  # until the next look at the processes
 _CANNOT_START = 126  # as a shell says it
 
+_Started = list[tuple[Command, "subprocess.Popen[bytes]"]]
 
-def run_step(step: Runnable, *, timeout_s: float) -> StepResult:
-    """Run one program to its end or its deadline."""
-    output, started_at, began = Output(), datetime.now(UTC), time.monotonic()
+
+Stop = Callable[[], bool]
+"""Whether what runs must end now, deadline or not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """What came of one step."""
+
+    result: StepResult
+    outcome: Outcome
+    because: str  # what there is to say: the status, the deadline, which limit was reached
+
+
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    """One step while it runs."""
+
+    place: Place
+    deadline: float  # time.monotonic()
+    output: Output
+    stop: Stop
+    late: bool = False
+    stopped: bool = False
+    lost: bool = False  # nobody knows whether it has ended
+    because: list[str] = field(default_factory=list)
+
+
+def run_step(step: Runnable, *, timeout_s: float, place: Place, stop: Stop = lambda: False) -> Ran:
+    """Run one program to its end, its deadline, or until it is stopped."""
+    started_at, began = datetime.now(UTC), time.monotonic()
+    run = _Run(place=place, deadline=began + timeout_s, output=Output(), stop=stop)
+    place.begin()
     status: int | None = 0
-    files = list(step.files)
+    commands = list(step.commands)
     for pipeline in step.program.pipelines:
-        mine, files = files[: len(pipeline.commands)], files[len(pipeline.commands) :]
+        mine, commands = commands[: len(pipeline.commands)], commands[len(pipeline.commands) :]
         if status is not None and runs_next(pipeline, status):
-            status = _run_pipeline(pipeline, mine, output, deadline=began + timeout_s)
-    return StepResult(
+            if stop():
+                run.stopped, status = True, None
+                break
+            status = _run_pipeline(pipeline, mine, run)
+    result = StepResult(
         index=step.index,
         argv=step.program.argvs,
         exit_status=status,
         started_at=started_at,
         duration_s=round(time.monotonic() - began, 6),
-        output=secrets_hidden(output.text())[:MAX_OUTPUT_BYTES],
-        output_bytes=output.total,
-        output_sha256=output.digest.hexdigest(),
+        output=run.output.text(),
+        output_bytes=run.output.total,
+        output_sha256=run.output.digest.hexdigest(),
     )
+    outcome, because = _outcome(status, run, timeout_s=timeout_s)
+    return Ran(result=result, outcome=outcome, because="; ".join((*because, *run.because)))
 
 
-def _run_pipeline(
-    pipeline: Pipeline, files: Sequence[str], output: Output, *, deadline: float
-) -> int | None:
+def _outcome(status: int | None, run: _Run, *, timeout_s: float) -> tuple[Outcome, list[str]]:
+    if run.lost:
+        return Outcome.UNKNOWN, []
+    if run.stopped:
+        return Outcome.FAILED, ["was killed: this node is halted"]
+    if run.late:
+        return Outcome.TIMED_OUT, [f"took longer than {timeout_s:g} s and was killed"]
+    if status == 0:
+        return Outcome.SUCCEEDED, []
+    return Outcome.FAILED, ["was killed"] if status is None else [f"ended with status {status}"]
+
+
+def _run_pipeline(pipeline: Pipeline, commands: Sequence[Command], run: _Run) -> int | None:
     """Start all commands of a pipeline, collect what they print; the last one's status.
 
-    None: the deadline came, and what was left was killed.
+    None: the deadline, a limit or a stop came, and what was left was killed.
     """
     reading, writing = os.pipe()
-    processes: list[subprocess.Popen[bytes]] = []
+    started: _Started = []
     in_time = False
     try:
         try:
-            _start_all(pipeline, files, writing, processes)
+            _start_all(pipeline, commands, writing, started, run)
         finally:
             os.close(writing)
-        in_time = _collect(reading, processes, output, deadline=deadline)
+        in_time = _collect(reading, started, run)
     except OSError as error:
-        output.add(f"cannot start: {error}\n".encode())
+        run.output.add(f"cannot start: {error}\n".encode())
         return _CANNOT_START
     finally:
         os.close(reading)
-        _kill_groups(processes)
-        statuses = [process.wait() for process in processes]
-    return statuses[-1] if in_time else None
+        status = _end(started, run, in_time=in_time)
+    return status
+
+
+def _end(started: _Started, run: _Run, *, in_time: bool) -> int | None:
+    """End what is left of a pipeline, and learn how its commands ended."""
+    try:
+        ends = run.place.end(started, in_time=in_time)
+    except UnitError as error:
+        run.because.append(str(error))
+        run.lost = True
+        return None
+    if not in_time or not ends:
+        return None
+    for (command, _), ended in zip(started, ends, strict=True):
+        if ended.because and (ended is ends[-1] or ended.limit):
+            run.because.append(f"{command.argv[0]}: {ended.because}")
+    return ends[-1].status
 
 
 def _start_all(
     pipeline: Pipeline,
-    files: Sequence[str],
+    commands: Sequence[Command],
     collected: int,
-    processes: "list[subprocess.Popen[bytes]]",
+    started: _Started,
+    run: _Run,
 ) -> None:
     previous = subprocess.DEVNULL
     last = len(pipeline.commands) - 1
-    for place, (command, file) in enumerate(zip(pipeline.commands, files, strict=True)):
+    for place, (streams, command) in enumerate(zip(pipeline.commands, commands, strict=True)):
         following, forward = (subprocess.DEVNULL, collected) if place == last else os.pipe()
         where = {"out": forward, "null": subprocess.DEVNULL, "err": collected, "in": previous}
         try:
-            started = subprocess.Popen(
-                list(command.argv),
-                executable=file,
-                stdin=where[command.stdin],
-                stdout=where[command.stdout],
-                stderr=where[command.stderr],
+            process = subprocess.Popen(
+                run.place.argv(command, seconds=max(1.0, run.deadline - time.monotonic())),
+                stdin=where[streams.stdin],
+                stdout=where[streams.stdout],
+                stderr=where[streams.stderr],
                 cwd=WORKING_FOLDER,
                 env=ENVIRONMENT,
                 start_new_session=True,
@@ -101,7 +171,7 @@ def _start_all(
             _close(previous)
             if forward != collected:
                 _close(forward)
-        processes.append(started)
+        started.append((command, process))
         previous = following
 
 
@@ -110,32 +180,37 @@ def _close(descriptor: int) -> None:
         os.close(descriptor)
 
 
-def _collect(
-    reading: int,
-    processes: "Sequence[subprocess.Popen[bytes]]",
-    output: Output,
-    *,
-    deadline: float,
-) -> bool:
-    """Read until every process has ended; False when the deadline came first."""
+def _collect(reading: int, started: _Started, run: _Run) -> bool:
+    """Read until every process has ended; False when the deadline, a limit or a stop came first."""
     os.set_blocking(reading, False)
     linger: float | None = None
+    closed = False
     with selectors.DefaultSelector() as selector:
         selector.register(reading, selectors.EVENT_READ)
         while True:
             now = time.monotonic()
-            ended = all(process.poll() is not None for process in processes)
+            ended = all(process.poll() is not None for _, process in started)
             if ended and linger is None:
                 linger = now + _LINGER_S
             if linger is not None and now >= linger:
-                return True  # a grandchild holds the pipe: it is killed with its group
-            if now >= deadline:
+                return True  # a grandchild holds the pipe: it is ended with the command
+            if now >= run.deadline:
+                run.late = not ended
                 return ended
-            if selector.select(min(0.05, deadline - now)):
-                data = _read(reading)
-                if data == b"" and _wait_all(processes, deadline):
+            if run.stop():
+                run.stopped = not ended
+                return ended
+            if passed := run.place.watch(started):
+                run.because.append(passed)
+                return False
+            if closed:
+                if ended:
                     return True
-                output.add(data or b"")
+                _wait(started, min(_TURN_S, run.deadline - now))
+            elif selector.select(min(_TURN_S, run.deadline - now)):
+                data = _read(reading)
+                closed = data == b""
+                run.output.add(data or b"")
 
 
 def _read(reading: int) -> bytes | None:
@@ -145,18 +220,10 @@ def _read(reading: int) -> bytes | None:
         return None
 
 
-def _wait_all(processes: "Sequence[subprocess.Popen[bytes]]", deadline: float) -> bool:
-    """After the end of all output: until the processes have ended, or the deadline."""
-    for process in processes:
-        try:
-            process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            return False
-    return True
-
-
-def _kill_groups(processes: "Sequence[subprocess.Popen[bytes]]") -> None:
-    """Whatever is left of the sessions we started, grandchildren included."""
-    for process in processes:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
+def _wait(started: _Started, seconds: float) -> None:
+    """Until one of those that still run has ended, or the time has passed."""
+    for _, process in started:
+        if process.returncode is None:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, seconds))
+            return

@@ -3,9 +3,14 @@
 A frame is four bytes of length (big endian) and JSON. The executor looks at the peer's user
 (SO_PEERCRED) before it reads a byte. Requests:
 
-    submit    an envelope → the order's id, or which check refused it
+    submit    an envelope → the order's id, which check refused it, or that its proof is stale
     reports   wait up to so many seconds → the reports the agent has not confirmed
     told      the agent has this report in its spool
+    witness   a checkpoint of the audit log → where this node stands in it
+    undo      an order did not help: take it back, if that was approved with it
+    halt      run nothing more; or, with an administrator's signature, run again
+    here      root on this node halts, resumes or asks; refused to anybody else
+    believe   signed trust from the hub, unopened → what this node believes now, and why not this
 """
 
 import logging
@@ -16,11 +21,13 @@ import struct
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated, Literal, Protocol
 
 import msgspec
 
-from agent.errors import JournalError, OrderRefusedError, SocketError
+from agent.errors import JournalError, LogStaleError, OrderRefusedError, SocketError
+from agent.log_proof import NO_PROOF, LogProof, Standing
+from appliance.halt import Halt
 from appliance.records import Record, Report
 
 # Twice appliance.envelope.MAX_ENVELOPE_BYTES, which is not imported: the agent does without
@@ -28,6 +35,7 @@ from appliance.records import Record, Report
 MAX_FRAME_BYTES = 2 * 1024 * 1024
 MAX_WAIT_S = 30.0
 _TIMEOUT_S = 10.0
+_BELIEVE_S = 60.0  # a process of its own verifies; another engine checks every example anew
 _CREDENTIALS = struct.Struct("3i")
 _LENGTH = struct.Struct(">I")
 
@@ -38,6 +46,7 @@ class Submit(Record, frozen=True, kw_only=True, tag_field="ask", tag="submit"):
     """Take this order over."""
 
     envelope: bytes
+    proof: LogProof = NO_PROOF
 
 
 class Reports(Record, frozen=True, kw_only=True, tag_field="ask", tag="reports"):
@@ -52,7 +61,49 @@ class Told(Record, frozen=True, kw_only=True, tag_field="ask", tag="told"):
     report_id: str
 
 
-Request = Submit | Reports | Told
+class Witness(Record, frozen=True, kw_only=True, tag_field="ask", tag="witness"):
+    """Accept this checkpoint, or say why not; without one only say where this node stands."""
+
+    note: Annotated[str, msgspec.Meta(max_length=64 * 1024)] = ""
+    proof: LogProof = NO_PROOF
+
+
+class Undo(Record, frozen=True, kw_only=True, tag_field="ask", tag="undo"):
+    """The condition outlasted this order: run its plan's rollback."""
+
+    order_id: str
+
+
+class HaltNode(Record, frozen=True, kw_only=True, tag_field="ask", tag="halt"):
+    """The hub's word: run nothing more; with `resume`, a signed resumption of a halt."""
+
+    halt: Halt
+    resume: bytes = b""
+
+
+class Here(Record, frozen=True, kw_only=True, tag_field="ask", tag="here"):
+    """What root does on the node itself."""
+
+    act: Literal["halt", "resume", "state"]
+    halt: Halt | None = None
+
+
+class Believe(Record, frozen=True, kw_only=True, tag_field="ask", tag="believe"):
+    """Verify and keep this signed trust; no files: only say what is believed."""
+
+    files: dict[str, bytes] = msgspec.field(default_factory=dict)
+
+
+Request = Submit | Reports | Told | Witness | Undo | HaltNode | Here | Believe
+
+
+class Held(Record, frozen=True, kw_only=True, omit_defaults=True):
+    """What an executor believes of signed trust."""
+
+    # By TUF role; none: nothing is believed.
+    versions: dict[str, int] = msgspec.field(default_factory=dict)
+    refusal: str = ""  # why the offered set was not taken
+    trouble: str = ""  # why no live order runs under what is believed
 
 
 class Answer(Record, frozen=True, kw_only=True, omit_defaults=True):
@@ -62,7 +113,16 @@ class Answer(Record, frozen=True, kw_only=True, omit_defaults=True):
     refused: str = ""
     reason: str = ""
     reports: tuple[Report, ...] = ()
+    stale: bool = False  # the proof does not start where this node stands, which is `seen_size`
+    seen_size: int = 0
+    standing: Standing | None = None  # with the answer to `witness`
     dry_run: bool = True  # this node's own setting; with the answer to `reports`
+    halted: bool = False  # this and what follows: with the answers to `reports` and `here`
+    halt_reason: str = ""
+    result_key: str = ""  # public half of the key that signs reports, base64
+    last_report: int = 0  # its number
+    actions: int = 0  # acting commands of the last hour
+    held: Held | None = None  # with the answer to `believe`
 
 
 class Desk(Protocol):
@@ -70,13 +130,36 @@ class Desk(Protocol):
 
     news: threading.Condition
 
-    @property
-    def dry_run(self) -> bool:
-        """Whether this node runs nothing, whatever an order says."""
+    def state(self) -> Answer:
+        """What the executor says of itself."""
         ...
 
-    def submit(self, envelope: bytes) -> str:
+    def undo(self, order_id: str) -> str:
+        """Take the rollback of an order over; its id."""
+        ...
+
+    def halt(self, halt: Halt, *, by_root: bool) -> None:
+        """Run nothing more."""
+        ...
+
+    def resume(self, resumption: bytes) -> None:
+        """End a halt of the hub, if an administrator signed that."""
+        ...
+
+    def resume_here(self) -> None:
+        """End every halt."""
+        ...
+
+    def submit(self, envelope: bytes, proof: LogProof) -> str:
         """Take an order over; its id."""
+        ...
+
+    def witness(self, note: str, proof: LogProof) -> Standing:
+        """Accept a checkpoint, or not; where this node stands."""
+        ...
+
+    def believe(self, files: dict[str, bytes]) -> Held:
+        """Take signed trust over if it verifies; what is believed now."""
         ...
 
     def untold(self) -> list[Report]:
@@ -127,42 +210,81 @@ class Server:
         with connection:
             connection.settimeout(_TIMEOUT_S)
             try:
-                self._demand_known(connection)
+                uid = self._demand_known(connection)
                 request = msgspec.json.decode(receive(connection), type=Request)
-                send(connection, msgspec.json.encode(self._answer(request)))
+                send(connection, msgspec.json.encode(self._answer_or_refuse(request, uid)))
             except (OSError, msgspec.DecodeError, SocketError) as error:
                 _log.warning("a request was not answered: %s", error)
             except JournalError as error:
                 _log.critical("%s; nothing more is run", error)
                 self.stop(failed=True)
 
-    def _demand_known(self, connection: socket.socket) -> None:
+    def _demand_known(self, connection: socket.socket) -> int:
         raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         pid, uid, _ = _CREDENTIALS.unpack(raw)
         if uid not in self._allowed:
             raise SocketError(f"refused: process {pid} of user {uid} is not the agent")
+        return int(uid)
 
-    def _answer(self, request: Request) -> Answer:
+    def _answer_or_refuse(self, request: Request, uid: int) -> Answer:
+        try:
+            return self._answer(request, uid)
+        except LogStaleError as error:
+            standing = self._desk.witness("", NO_PROOF)
+            return Answer(stale=True, seen_size=error.seen_size, standing=standing)
+        except OrderRefusedError as error:
+            _log.warning("%s refused at %s", request.__struct_config__.tag, error)
+            return Answer(refused=error.step, reason=error.because)
+
+    def _answer(self, request: Request, uid: int) -> Answer:
         match request:
-            case Submit(envelope=envelope):
-                try:
-                    return Answer(order_id=self._desk.submit(envelope))
-                except OrderRefusedError as error:
-                    _log.warning("order refused at %s", error)
-                    return Answer(refused=error.step, reason=error.because)
+            case Submit(envelope=envelope, proof=proof):
+                return Answer(order_id=self._desk.submit(envelope, proof))
             case Reports(wait_s=wait_s):
-                reports = tuple(self._wait(wait_s))
-                return Answer(reports=reports, dry_run=self._desk.dry_run)
+                return self._wait(wait_s)
             case Told(report_id=report_id):
                 self._desk.told(report_id)
-                return Answer()
+            case Witness(note=note, proof=proof):
+                return Answer(standing=self._desk.witness(note, proof))
+            case Undo(order_id=order_id):
+                return Answer(order_id=self._desk.undo(order_id))
+            case HaltNode(halt=halt, resume=b""):
+                self._desk.halt(halt, by_root=False)
+            case HaltNode(resume=resume):
+                self._desk.resume(resume)
+            case Here():
+                return self._here(request, uid)
+            case Believe(files=files):
+                return Answer(held=self._desk.believe(files))
+        return Answer()
 
-    def _wait(self, wait_s: float) -> list[Report]:
+    def _here(self, request: Here, uid: int) -> Answer:
+        if uid != os.geteuid():  # the agent may stop us, not let us go on
+            raise OrderRefusedError("0 halted", "only root on this node may do this")
+        if request.act == "halt" and request.halt is not None:
+            self._desk.halt(request.halt, by_root=True)
+        elif request.act == "resume":
+            self._desk.resume_here()
+        return self._desk.state()
+
+    def _wait(self, wait_s: float) -> Answer:
+        """Reports, or a change of state, or the end of the time."""
+        before = _condition(self._desk.state())
         with self._desk.news:
             self._desk.news.wait_for(
-                lambda: self._stopping.is_set() or bool(self._desk.untold()), timeout=wait_s
+                lambda: (
+                    self._stopping.is_set()
+                    or bool(self._desk.untold())
+                    or _condition(self._desk.state()) != before
+                ),
+                timeout=wait_s,
             )
-        return self._desk.untold()
+        state = self._desk.state()
+        return msgspec.structs.replace(state, reports=tuple(self._desk.untold()))
+
+
+def _condition(state: Answer) -> tuple[bool, str]:
+    return state.halted, state.halt_reason
 
 
 class Client:
@@ -171,9 +293,13 @@ class Client:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def submit(self, envelope: bytes) -> Answer:
-        """Hand an order over; when this returns, the executor has it in its journal."""
-        return self._ask(Submit(envelope=envelope))
+    def submit(self, envelope: bytes, proof: LogProof = NO_PROOF) -> Answer:
+        """Hand an order over; when this returns, and is not stale, it is in the journal."""
+        return self._ask(Submit(envelope=envelope, proof=proof))
+
+    def witness(self, note: str = "", proof: LogProof = NO_PROOF) -> Answer:
+        """Offer a checkpoint of the log; without one, ask where this node stands."""
+        return self._ask(Witness(note=note, proof=proof))
 
     def reports(self, *, wait_s: float = 0.0) -> tuple[Report, ...]:
         """Reports that were not confirmed, waiting up to so long for one."""
@@ -186,6 +312,33 @@ class Client:
     def told(self, report_id: str) -> None:
         """Confirm a report; only once it is in the spool."""
         self._ask(Told(report_id=report_id))
+
+    def undo(self, order_id: str) -> Answer:
+        """Ask for the rollback of an order; when this returns it is used up, or refused."""
+        return self._ask(Undo(order_id=order_id))
+
+    def halt(self, halt: Halt, *, resume: bytes = b"") -> Answer:
+        """Pass on the hub's halt, or a resumption; when this returns it is in force."""
+        return self._ask(HaltNode(halt=halt, resume=resume))
+
+    def halt_here(self, halt: Halt) -> Answer:
+        """Root halts this node."""
+        return self._ask(Here(act="halt", halt=halt))
+
+    def resume_here(self) -> Answer:
+        """Root ends every halt of this node."""
+        return self._ask(Here(act="resume"))
+
+    def state(self) -> Answer:
+        """What the executor says of itself."""
+        return self._ask(Here(act="state"))
+
+    def believe(self, files: dict[str, bytes]) -> Held:
+        """Hand signed trust over, or with no files ask what is believed."""
+        answer = self._ask(Believe(files=files), patience_s=_BELIEVE_S)
+        if answer.held is None:
+            raise SocketError(f"{self._path}: the executor knows nothing of signed trust")
+        return answer.held
 
     def _ask(self, request: Request, *, patience_s: float = 0.0) -> Answer:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +20,8 @@ from agent.errors import ProbeError, SpoolError
 from agent.executor_socket import Client
 from agent.handover import Handover
 from agent.history import History
+from agent.log_proof import Standing
+from agent.log_watch import LogWatch
 from agent.notify import notify
 from agent.probes import HostProbe
 from agent.readings import Readings
@@ -27,10 +29,12 @@ from agent.settings import AgentSettings
 from agent.spool import LOST, Spool
 from agent.status import OpenFinding, Status
 from agent.transport import Transport
+from agent.trust_bearer import TrustBearer
 from agent.watch import Watch
 from appliance.errors import RefusedError
 from appliance.ids import uuid7
 from appliance.records import Body, Cleared, Event, Persisting, from_json, to_json
+from appliance.wire import sentinel_pb2 as pb
 
 log = logging.getLogger(__name__)
 
@@ -73,8 +77,8 @@ class Detection:
             now=now,
             new_id=uuid7,
         )
-        hold = timedelta(seconds=self._settings.hold_s)
-        persisting = self._watch.persisting(turn.memory.open_findings(), hold=hold, now=now)
+        hold, findings = self._settings.hold, turn.memory.open_findings()
+        persisting = self._watch.persisting(findings, hold=hold, now=now)
         events = [*self._events(turn, readings, now=now), *_wrapped(persisting)]
         if events:
             self._store(turn, events, persisting, now=now)
@@ -118,6 +122,7 @@ class Detection:
     ) -> None:
         # From here on a restart finds the findings and the memory of them, or neither.
         self._spool.put(events, kept={"memory": to_json(turn.memory)})
+        self.memory = turn.memory  # also when the next line fails: a finding must not fire twice
         self._watch.settle(persisting, [one.finding_id for one in turn.ended], now=now)
         self._spool.put([], kept={"watch": self._watch.kept()})
         for event in events:
@@ -139,7 +144,11 @@ class Agent:
             self.spool,
             self.watch,
             taken=self._taken,
+            stale=self._stale,
+            changed=self._changed,
         )
+        self.log_watch = LogWatch(Client(settings.executor_socket), self._log_seen)
+        self.trust = TrustBearer(Client(settings.executor_socket), say=self._say)
         self.transport = Transport(
             hub=settings.hub,
             hub_name=settings.hub_name,
@@ -148,6 +157,11 @@ class Agent:
             boot_id=probe.boot_id,
             dry_run=lambda: self.handover.dry_run,
             take_order=self.handover.take,
+            take_log=self.log_watch.offer,
+            take_trust=self.trust.take,
+            on_welcome=self._welcomed,
+            take_halt=self.handover.take_halt,
+            node_state=self.handover.node_state,
         )
         self._stopping = threading.Event()
 
@@ -155,7 +169,9 @@ class Agent:
         """Work until `stop`."""
         self.handover.start()
         self.handover.wait_for_executor(_EXECUTOR_WITHIN_S)  # the hello says whether it is live
+        self.trust.start()
         self.transport.start()
+        self.log_watch.start()
         notify("READY=1")
         while not self._stopping.is_set():
             began = time.monotonic()
@@ -164,6 +180,8 @@ class Agent:
             self._stopping.wait(max(0.0, self._settings.cycle_s - (time.monotonic() - began)))
         notify("STOPPING=1")
         self.handover.stop()
+        self.log_watch.stop()
+        self.trust.stop()
         self.transport.stop()
         self.spool.close()
 
@@ -173,11 +191,29 @@ class Agent:
 
     def _taken(self, order_id: str) -> None:
         self.transport.order_taken(order_id)
+        self.log_watch.look()  # an order brings a newer checkpoint
+
+    def _stale(self, order_id: str, seen_size: int) -> None:
+        self.transport.order_stale(order_id, seen_size)
+
+    def _welcomed(self) -> None:
+        self.log_watch.look()
+        self.trust.tell()
+
+    def _log_seen(self, standing: Standing) -> None:
+        self.transport.log_seen(standing)
+
+    def _say(self, message: pb.FromAgent) -> None:
+        self.transport.say(message)
+
+    def _changed(self) -> None:
+        self.transport.say_state()
 
     def _turn(self) -> None:
         now = datetime.now(UTC)
         try:
             self.detection.cycle(now=now)
+            self.handover.ask_undo(self.watch.to_undo())
         except (ProbeError, SpoolError) as error:
             log.warning("cycle skipped: %s", error)
         try:
@@ -194,6 +230,7 @@ class Agent:
             connected=self.transport.connected,
             trouble=self.transport.trouble,
             executor_answers=self.handover.executor_answers,
+            trust=self.trust.trouble,
             waiting=counts.waiting,
             waiting_bytes=counts.bytes,
             dropped=counts.dropped,

@@ -1,33 +1,40 @@
-"""Whether this node runs an order: ten numbered checks, each of which can only say no.
+"""Whether this node runs an order: numbered checks, each of which can only say no.
 
 Neither the hub nor the agent is believed. What is checked arrives as values; nothing is run and
-nothing is changed here, except that the newest checkpoint is remembered by the caller.
+nothing is changed here, except that `connect` has the newest checkpoint remembered. Two checks
+are the executor's own: 0, whether the node is halted, and 11, how much it ran in the last hour.
+What a rollback is checked for is in `agent/undo_check.py`.
 """
 
 import os
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
-from agent.errors import OrderRefusedError
+from agent.approvals import demand_quorum, demand_signed
+from agent.errors import LogForkedError, OrderRefusedError
 from agent.execution_journal import ExecutionJournal
+from agent.log_proof import LogProof
 from agent.proc import why_protected
+from agent.programs import system_file
+from agent.run_program import Command
+from agent.sandbox import sandbox
 from agent.trust import Trust
 from appliance import records
 from appliance.envelope import ORDER_TYPE, open_sealed
 from appliance.errors import RefusedError
 from appliance.records import JudgedStep, Logged, Order, ProcessEvidence
+from audit import proof as log_proof
 from audit.checkpoint import Checkpoint
-from audit.errors import ProofError
+from audit.cosignature import cosigned_by
+from audit.errors import AuditRefusedError, ProofError
 from audit.proof import Proven, verify
 from policy.evaluate import judge
 from policy.evidence import facts_of
 from policy.facts import Facts
 from policy.places import Guard
 from policy.reader import Program
-from policy.verdict import Effect, Ruling, Verdict
+from policy.verdict import Effect, JudgedCommand, Ruling, Verdict
 from policy.windows import is_open
 
 StartedTicks = Callable[[int], int | None]
@@ -36,12 +43,13 @@ StartedTicks = Callable[[int], int | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runnable:
-    """One command that passed: the program, and the file of each of its argument vectors."""
+    """One step that passed: the program, and what each of its argument vectors is granted."""
 
     index: int
     program: Program
-    files: tuple[str, ...]  # absolute, one for each command of the program, in order
+    commands: tuple[Command, ...]  # one for each argument vector of the program, in order
     processes: tuple[tuple[int, int], ...]  # pid and start time that must still hold
+    acts: int = 0  # how many of its commands change something
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +65,24 @@ def open_order(envelope: bytes, trust: Trust) -> Order:
     """Checks 1 and 2: whose order this is at all."""
     # 1. the hub's order key signed it       2. it is an order, with nothing missing or added
     try:
-        payload = open_sealed(envelope, payload_type=ORDER_TYPE, key=trust.order_key)
+        payload = _opened(envelope, trust)
     except RefusedError as error:
         raise OrderRefusedError("1 signature", str(error)) from error
     try:
         return records.from_json(payload, Order)
     except RefusedError as error:
         raise OrderRefusedError("2 form", str(error)) from error
+
+
+def _opened(envelope: bytes, trust: Trust) -> bytes:
+    """Under one of the order keys; there are two while one follows the other."""
+    refusal: RefusedError = RefusedError("no order key is believed")
+    for key in trust.order_keys:
+        try:
+            return open_sealed(envelope, payload_type=ORDER_TYPE, key=key)
+        except RefusedError as error:
+            refusal = error
+    raise refusal
 
 
 def demand_fresh(order: Order, journal: ExecutionJournal) -> None:
@@ -76,6 +95,25 @@ def demand_fresh(order: Order, journal: ExecutionJournal) -> None:
     ):
         if mark in used:
             raise OrderRefusedError("5 once", f"the {what} {mark} was used here before")
+    forgot = journal.forgot_until
+    if forgot is not None and order.shown.not_after <= forgot:
+        raise OrderRefusedError("5 once", "it is so old that its id may have been forgotten here")
+
+
+def connect(order: Order, trust: Trust, proof: LogProof) -> None:
+    """The first half of check 7, before the order is claimed: its checkpoint is of one history.
+
+    Raises `LogStaleError` when the proof is not from where this node stands: nothing is used up,
+    and the hub may offer the order again. What is no proof at all is left to the second half.
+    """
+    for given in order.approvals:
+        try:
+            note = log_proof.parse(given.proof).note
+            trust.log.accept(note, proof, vkeys=trust.audit_vkeys)
+        except LogForkedError as error:
+            raise OrderRefusedError("7 audit log", str(error)) from error
+        except AuditRefusedError:
+            return  # it will not be known, and so be refused
 
 
 def check(
@@ -84,31 +122,59 @@ def check(
     """Checks 3, 4 and 6 to 10; the first that fails is named."""
     #  3. it is for this node                 7. that yes is in the audit log we know
     #  4. it is in time                       8. our own policy allows every command
-    #  6. a person said yes to exactly this   9. the host is as it was
-    #                                        10. the programs are the system's own
+    #     and every rollback, as was shown
+    #  6. as many people as it needs said     9. the host is as it was
+    #     yes to exactly this, and signed   10. the programs are the system's own
     _for_this_node(order, trust)  # 3
     _in_time(order, now=now)  # 4
     _approved(order)  # 6
+    demand_signed(order, trust.people)  # 6
     proven = [_logged(one, order, trust) for one in order.approvals][-1]  # 7
     window = is_open(trust.bundle.windows, now)  # by our clock, whatever the hub thought
     facts = facts_of(order.finding, change_window_open=window)
     verdicts = [_allowed(step, trust, facts) for step in order.shown.steps]  # 8
-    if order.finding.boot_id != boot_id:  # 9
+    undos = [judge_undo(step, trust, facts) for step in order.shown.steps]  # 8
+    risks = [one.risk for one in [*verdicts, *undos] if one is not None]
+    demand_quorum(order, trust.people, risks)  # 6, now that our own policy has named the risk
+    demand_same_host(order, trust, boot_id=boot_id)  # 9
+    steps = [runnable(index, one, order, trust, started) for index, one in enumerate(verdicts)]
+    return Checked(order=order, steps=tuple(steps), checkpoint=proven.checkpoint)
+
+
+def runnable(
+    index: int,
+    verdict: Verdict,
+    order: Order,
+    trust: Trust,
+    started: StartedTicks,
+    *,
+    kind: str = "",
+) -> Runnable:
+    """Checks 9 and 10 of one judged command: its processes and its programs.
+
+    `kind` tells a rollback's commands from the order's own in the names of their units.
+    """
+    program = _program(verdict)
+    processes = referred_processes(program, order)
+    demand_alive(processes, started)  # 9
+    if verdict.effect != Effect.READ.word:
+        _demand_unprotected(processes)  # 9
+    commands = tuple(
+        _command(judged, f"{order.order_id}-{kind}{index}-{place}")  # 10
+        for place, judged in enumerate(verdict.commands)
+    )
+    _demand_honest_paths(verdict, trust.bundle.guard)  # 10
+    acts = sum(command.effect != Effect.READ.word for command in verdict.commands)
+    return Runnable(index=index, program=program, commands=commands, processes=processes, acts=acts)
+
+
+def demand_same_host(order: Order, trust: Trust, *, boot_id: str) -> None:
+    """Check 9 of the host itself: its boot and its role."""
+    if order.finding.boot_id != boot_id:
         raise OrderRefusedError("9 facts", "the host was restarted since the evidence was taken")
-    if order.finding.role != trust.role:  # 9
+    if order.finding.role != trust.role:
         said, real = order.finding.role or "none", trust.role or "none"
         raise OrderRefusedError("9 facts", f"the evidence says role {said}, this node has {real}")
-    steps = []
-    for index, verdict in enumerate(verdicts):
-        program = _program(verdict)
-        processes = referred_processes(program, order)
-        demand_alive(processes, started)  # 9
-        if verdict.effect != Effect.READ.word:
-            _demand_unprotected(processes)  # 9
-        files = tuple(_file_of(command.paths) for command in verdict.commands)  # 10
-        _demand_honest_paths(verdict, trust.bundle.guard)  # 10
-        steps.append(Runnable(index=index, program=program, files=files, processes=processes))
-    return Checked(order=order, steps=tuple(steps), checkpoint=proven.checkpoint)
 
 
 def referred_processes(program: Program, order: Order) -> tuple[tuple[int, int], ...]:
@@ -175,7 +241,7 @@ def _approved(order: Order) -> None:
 
 def _logged(logged: Logged, order: Order, trust: Trust) -> Proven:
     try:
-        proven = verify(logged.proof, logged.entry.encode(), trust.audit_vkey)
+        proven = _proven(logged, trust)
     except ProofError as error:
         raise OrderRefusedError("7 audit log", str(error)) from error
     entry, body, approval = proven.entry, proven.entry.body, logged.approval
@@ -189,20 +255,42 @@ def _logged(logged: Logged, order: Order, trust: Trust) -> Proven:
     )
     if not matches:
         raise OrderRefusedError("7 audit log", "the entry is not the record of this approval")
-    _demand_no_rollback(proven, trust)
+    _demand_one_history(proven, trust)
+    _demand_witnesses(proven, trust)
     return proven
 
 
-def _demand_no_rollback(proven: Proven, trust: Trust) -> None:
-    seen, checkpoint = trust.seen, proven.checkpoint
-    if seen is None:
+def _proven(logged: Logged, trust: Trust) -> Proven:
+    """Under one of the log's keys; there are two while one follows the other."""
+    refusal = ProofError("no key of the audit log is believed")
+    for vkey in trust.audit_vkeys:
+        try:
+            return verify(logged.proof, logged.entry.encode(), vkey)
+        except ProofError as error:
+            refusal = error
+    raise refusal
+
+
+def _demand_one_history(proven: Proven, trust: Trust) -> None:
+    if fork := trust.log.fork:
+        raise OrderRefusedError("7 audit log", f"the log forked: {fork.reason}")
+    if not trust.log.knows(proven.checkpoint):
+        why = "no proof leads from what was seen to its checkpoint"
+        raise OrderRefusedError("7 audit log", why)
+
+
+def _demand_witnesses(proven: Proven, trust: Trust) -> None:
+    if trust.witness_quorum < 1:
         return
-    if checkpoint.size < seen.size:
+    try:
+        seen_by = len(cosigned_by(proven.note, trust.witness_vkeys))
+    except AuditRefusedError as error:
+        raise OrderRefusedError("7 audit log", str(error)) from error
+    if seen_by < trust.witness_quorum:
         raise OrderRefusedError(
-            "7 audit log", f"the log had {seen.size} entries, now it has {checkpoint.size}"
+            "7 audit log",
+            f"{seen_by} of the witnesses saw its checkpoint, {trust.witness_quorum} are needed",
         )
-    if checkpoint.size == seen.size and checkpoint.root.hex() != seen.root:
-        raise OrderRefusedError("7 audit log", f"two histories of {seen.size} entries")
 
 
 def _allowed(step: JudgedStep, trust: Trust, facts: Facts) -> Verdict:
@@ -211,8 +299,35 @@ def _allowed(step: JudgedStep, trust: Trust, facts: Facts) -> Verdict:
     if verdict.ruling is not Ruling.ALLOW:
         why = f"{verdict.ruling.word} by {reason.rule}: {reason.message}"
         raise OrderRefusedError("8 policy", why)
-    if _program(verdict).digest != step.program_digest:
+    program = _program(verdict)
+    if program.digest != step.program_digest or program.argvs != step.argv:
         raise OrderRefusedError("8 policy", "hub and node read the command differently")
+    return verdict
+
+
+def judge_undo(step: JudgedStep, trust: Trust, facts: Facts) -> Verdict | None:
+    """Check 8 of a rollback: our policy treats it as the one who approved was shown.
+
+    One that is `allow` here and there may run by itself; its verdict. One that is `review` stays
+    for a person: None, as without one. A plan with a rollback that is blocked does not run at all.
+    """
+    if step.undo is None:
+        if step.undo_ruling is not None or step.undo_digest is not None:
+            raise OrderRefusedError("8 policy", "a rollback was judged that does not exist")
+        return None
+    verdict = judge(step.undo, bundle=trust.bundle, facts=facts, second=trust.second)
+    reason = verdict.reasons[0]
+    if verdict.ruling is Ruling.BLOCK:
+        why = f"its rollback is block by {reason.rule}: {reason.message}"
+        raise OrderRefusedError("8 policy", why)
+    if step.undo_ruling == Ruling.REVIEW.word:
+        return None
+    if step.undo_ruling != Ruling.ALLOW.word or verdict.ruling is not Ruling.ALLOW:
+        said = step.undo_ruling or "nothing"
+        why = f"its rollback was shown as {said}, here it is {verdict.ruling.word} by {reason.rule}"
+        raise OrderRefusedError("8 policy", f"{why}: {reason.message}")
+    if _program(verdict).digest != step.undo_digest:
+        raise OrderRefusedError("8 policy", "hub and node read the rollback differently")
     return verdict
 
 
@@ -222,21 +337,13 @@ def _program(verdict: Verdict) -> Program:
     return verdict.program
 
 
-def _file_of(paths: tuple[str, ...]) -> str:
-    """The first of the rule's files that is here, and is the system's own."""
-    for path in paths:
-        if Path(path).is_file():
-            real = Path(path).resolve()
-            for part in (real, real.parent):
-                found = part.stat()
-                if found.st_uid != 0 or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-                    raise OrderRefusedError("10 program", f"{part} can be changed by others")
-            return str(real) if os.access(real, os.X_OK) else _absent(paths)
-    return _absent(paths)
-
-
-def _absent(paths: tuple[str, ...]) -> str:
-    raise OrderRefusedError("10 program", f"none of {', '.join(paths) or 'no file'} is here")
+def _command(judged: JudgedCommand, name: str) -> Command:
+    return Command(
+        name=name,
+        file=system_file(judged.paths),
+        argv=judged.argv,
+        sandbox=sandbox(judged.needs, judged.writes),
+    )
 
 
 def _demand_honest_paths(verdict: Verdict, guard: Guard) -> None:

@@ -3,6 +3,7 @@
 Those of the executor are in `agent/executor_settings.py`, apart, because it does without grpc.
 """
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ import msgspec
 from agent.executor_settings import ExecutorSettings, Role
 from agent.limits import Limits, Megabytes, Samples, Seconds
 from appliance.channel import Identity
+from appliance.records import Condition
 from appliance.settings import Settings
 
 __all__ = ["AgentSettings", "ExecutorSettings", "Limits"]
@@ -29,5 +31,14 @@ class AgentSettings(Settings, frozen=True, kw_only=True):
     fire_after: Samples = 3  # bad samples in a row that make a finding
     clear_after: Samples = 3  # good samples in a row that end it
     hold_s: Seconds = 60.0  # after an order: how long the condition may still last
+    hold_s_of: dict[Condition, Seconds] = msgspec.field(default_factory=dict)  # by condition
     spool_limit_mb: Megabytes = 64  # what waits for the hub; beyond it the oldest is dropped
     limits: Limits = Limits()
+
+    def hold(self, condition: Condition) -> timedelta:
+        """How long a condition may still last after an order; then its rollback is asked for.
+
+        A setting of the host and not of the rule that allowed the command: it is the measurement
+        that takes its time (a window, so many good samples), and the agent does not read policy.
+        """
+        return timedelta(seconds=self.hold_s_of.get(condition, self.hold_s))

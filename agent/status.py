@@ -29,6 +29,7 @@ class Status(Record, frozen=True, kw_only=True):
     connected: bool
     trouble: str  # why not
     executor_answers: bool
+    trust: str = ""  # why the executor runs no live order; empty when it may
     waiting: int  # events the hub does not durably have
     waiting_bytes: int
     dropped: int  # events the spool could not keep, since it was made
@@ -54,10 +55,10 @@ def read(folder: Path) -> Status:
 
 
 def is_well(status: Status, *, now: datetime | None = None) -> bool:
-    """Whether the agent runs, is connected and has its executor."""
+    """Whether the agent runs, is connected, has its executor, and that one something to believe."""
     age = (now or datetime.now(UTC)) - status.at
     alive = age < timedelta(seconds=_STALE_CYCLES * status.cycle_s + 5)
-    return alive and status.connected and status.executor_answers
+    return alive and status.connected and status.executor_answers and not status.trust
 
 
 def lines(status: Status) -> list[str]:
@@ -69,6 +70,7 @@ def lines(status: Status) -> list[str]:
         f"seen      {age:.0f} s ago, every {status.cycle_s:g} s",
         f"hub       {status.hub}, {link}",
         f"executor  {'answers' if status.executor_answers else 'does not answer'}",
+        f"trust     {status.trust or 'in order'}",
         f"spool     {status.waiting} waiting ({status.waiting_bytes} bytes), {lost}",
         f"findings  {len(status.findings)} open",
     ]

@@ -10,16 +10,20 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import grpc
 
+from agent import log_proof
 from agent.errors import SpoolError
+from agent.log_proof import LogProof, Standing
 from agent.spool import Spool
 from appliance import __version__
 from appliance.channel import CLIENT_LIMITS, Identity, channel_credentials
 from appliance.errors import SentinelError
+from appliance.halt import Halt
 from appliance.journal import shown
 from appliance.wire import sentinel_pb2 as pb
 from appliance.wire import sentinel_pb2_grpc
@@ -33,8 +37,37 @@ _STEADY_S = 60.0  # a stream that lasted so long was a good one: start with shor
 
 log = logging.getLogger(__name__)
 
-TakeOrder = Callable[[str, bytes], None]
-"""An order's id as the hub says it, and its sealed envelope; returns at once."""
+TakeOrder = Callable[[str, bytes, LogProof], None]
+"""An order's id as the hub says it, its sealed envelope, its proof; returns at once."""
+
+TakeLog = Callable[[str, LogProof], None]
+"""A checkpoint of the audit log and its proof; returns at once."""
+
+
+TakeTrust = Callable[[dict[str, bytes]], None]
+"""A set of signed trust, unopened; returns at once."""
+
+TakeHalt = Callable[[Halt, bytes], None]
+"""A halt, and the resumption that comes with it, if one does; returns at once."""
+
+
+class StateOf(Protocol):
+    """What the executor last said of itself."""
+
+    @property
+    def halted(self) -> bool:
+        """Whether it runs nothing."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """Why."""
+        ...
+
+    @property
+    def result_key(self) -> str:
+        """The public key of its reports."""
+        ...
 
 
 class Transport:
@@ -50,7 +83,14 @@ class Transport:
         boot_id: str,
         dry_run: Callable[[], bool],
         take_order: TakeOrder,
+        take_log: TakeLog = lambda _note, _proof: None,
+        take_trust: TakeTrust = lambda _: None,
+        on_welcome: Callable[[], None] = lambda: None,
+        take_halt: TakeHalt = lambda _halt, _resume: None,
+        node_state: Callable[[], StateOf | None] = lambda: None,
     ) -> None:
+        self._take_trust = take_trust
+        self._on_welcome = on_welcome
         self._hub = hub
         self._hub_name = hub_name
         self._identity = identity
@@ -58,6 +98,10 @@ class Transport:
         self._boot_id = boot_id
         self._dry_run = dry_run
         self._take_order = take_order
+        self._take_log = take_log
+        self._on_welcome = on_welcome
+        self._take_halt = take_halt
+        self._node_state = node_state
         self._stopping = threading.Event()
         self._conversation: _Conversation | None = None
         self._thread = threading.Thread(target=self._run, name="transport", daemon=True)
@@ -85,6 +129,43 @@ class Transport:
         """Tell the hub that the executor has this order; without a stream it offers it again."""
         if conversation := self._conversation:
             conversation.say(pb.FromAgent(order_taken=pb.OrderTaken(order_id=order_id)))
+
+    def order_stale(self, order_id: str, seen_size: int) -> None:
+        """Tell the hub that this order's proof does not start where this node stands."""
+        if conversation := self._conversation:
+            stale = pb.OrderStale(order_id=order_id, seen_size=seen_size)
+            conversation.say(pb.FromAgent(order_stale=stale))
+
+    def log_seen(self, standing: Standing) -> None:
+        """Tell the hub where this node stands in the audit log; without a stream it asks again."""
+        if conversation := self._conversation:
+            seen = pb.LogSeen(
+                size=standing.size,
+                root=standing.root,
+                cosignature=standing.cosignature,
+                refusal=standing.refusal,
+                kept=standing.kept,
+                vkey=standing.vkey,
+                fork=standing.fork,
+            )
+            conversation.say(pb.FromAgent(log_seen=seen))
+
+    def say(self, message: pb.FromAgent) -> None:
+        """Tell the hub something that is true now; without a stream it is not said."""
+        if conversation := self._conversation:
+            conversation.say(message)
+
+    def say_state(self) -> None:
+        """The executor's state is another now; every stream begins with it, too."""
+        if (conversation := self._conversation) and (state := self._state()):
+            conversation.say(state)
+
+    def _state(self) -> pb.FromAgent | None:
+        state = self._node_state()
+        if state is None:
+            return None
+        said = pb.NodeState(halted=state.halted, reason=state.reason, result_key=state.result_key)
+        return pb.FromAgent(node_state=said)
 
     def _wake(self) -> None:
         if conversation := self._conversation:
@@ -117,7 +198,16 @@ class Transport:
             return str(error)
         with grpc.secure_channel(self._hub, credentials, options=options) as channel:
             stub = sentinel_pb2_grpc.HubStub(channel)  # type: ignore[no-untyped-call]  # generated
-            conversation = _Conversation(stub, self._spool, self._hello(), self._take_order)
+            first = [pb.FromAgent(hello=self._hello()), self._state()]
+            conversation = _Conversation(
+                stub=stub,
+                spool=self._spool,
+                first=first,
+                take=self._take_order,
+                take_log=self._take_log,
+                take_trust=self._take_trust,
+                take_halt=self._take_halt,
+            )
             self._conversation = conversation
             if self._stopping.is_set():
                 conversation.end()
@@ -135,6 +225,7 @@ class Transport:
     def _welcomed(self, welcome: pb.Welcome) -> None:
         self.trouble = ""
         log.info("connected to hub %s, version %s", self._hub, shown(welcome.hub_version, most=40))
+        self._on_welcome()
 
     def _hello(self) -> pb.Hello:
         return pb.Hello(
@@ -150,12 +241,23 @@ class _Conversation:
     """One stream: a reader in the caller's thread, a writer in gRPC's."""
 
     def __init__(
-        self, stub: "sentinel_pb2_grpc.HubStub", spool: Spool, hello: pb.Hello, take: TakeOrder
+        self,
+        *,
+        stub: "sentinel_pb2_grpc.HubStub",
+        spool: Spool,
+        first: Sequence[pb.FromAgent | None],
+        take: TakeOrder,
+        take_log: TakeLog,
+        take_trust: TakeTrust,
+        take_halt: TakeHalt,
     ) -> None:
+        self._take_trust = take_trust
         self._stub = stub
         self._spool = spool
-        self._hello = hello
+        self._first = [message for message in first if message is not None]
         self._take = take
+        self._take_log = take_log
+        self._take_halt = take_halt
         self._news = threading.Condition()
         self._ended = False
         self._window = 0  # how many events may be on their way; the hub says it in its welcome
@@ -206,8 +308,8 @@ class _Conversation:
             self.end()
 
     def _outgoing(self) -> Iterator[pb.FromAgent]:
-        """What gRPC sends, in its own thread: hello, then events as the window allows."""
-        yield pb.FromAgent(hello=self._hello)
+        """What gRPC sends, in its own thread: hello and state, then events as the window allows."""
+        yield from self._first
         while True:
             try:
                 batch = self._next()
@@ -253,7 +355,18 @@ class _Conversation:
                 self._spool.set_aside(nack.event_id, reason=nack.reason)
                 self._landed([nack.event_id])
             case "order":
-                self._take(message.order.order_id, message.order.envelope)
+                order = message.order
+                if proof := _proof(order):
+                    self._take(order.order_id, order.envelope, proof)
+            case "log_advance":
+                if proof := _proof(message.log_advance):
+                    self._take_log(message.log_advance.note, proof)
+            case "trust":
+                self._take_trust(dict(message.trust.files))
+            case "halt":
+                said = message.halt
+                halt = Halt(halt_id=said.halt_id[:255], reason=said.reason[:4096])
+                self._take_halt(halt, said.resume)
             case _:
                 log.warning("the hub sent a message that this version does not know")
 
@@ -261,6 +374,13 @@ class _Conversation:
         with self._news:
             self._in_flight.difference_update(event_ids)  # type: ignore[arg-type]  # repeated field
             self._news.notify_all()
+
+
+def _proof(message: pb.SealedOrder | pb.LogAdvance) -> LogProof | None:
+    found = log_proof.read(message.log_from, message.consistency)
+    if found is None:
+        log.warning("the hub sent a proof that has not the form of one")
+    return found
 
 
 _SENTENCES = (  # what gRPC's TLS says → what an administrator can act upon

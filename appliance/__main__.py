@@ -15,6 +15,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _demo_parser(commands)
     _user_parser(commands)
+    _policy_parser(commands)
+    _fleet_parsers(commands)
+    _approve_parser(commands)
     asked = parser.parse_args(argv)
     try:
         return int(asked.run(asked))
@@ -39,6 +42,67 @@ def _user_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     user = commands.add_parser("user", help=what, description=what)
     user_options.add_arguments(user)
     user.set_defaults(run=_user)
+
+
+def _policy_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    from appliance.publishing import options
+
+    what = "change what is in force: policy, people and keys, by several people's signatures"
+    policy = commands.add_parser("policy", help=what, description=what)
+    options.add_arguments(policy)
+    policy.set_defaults(run=_policy)
+
+
+def _policy(asked: argparse.Namespace) -> int:
+    from appliance.publishing import command
+
+    return command.run(asked)
+
+
+def _fleet_parsers(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    from appliance import fleet_options as options
+
+    for name, what, add, run in (
+        ("halt", options.HALT, options.add_halt, _halt),
+        ("resume", options.RESUME, options.add_resume, _resume),
+        ("node", options.NODE, options.add_node, _node),
+    ):
+        command = commands.add_parser(name, help=what, description=what)
+        add(command)
+        command.set_defaults(run=run)
+
+
+def _halt(asked: argparse.Namespace) -> int:
+    from appliance import fleet
+
+    return fleet.halt(asked)
+
+
+def _resume(asked: argparse.Namespace) -> int:
+    from appliance import fleet
+
+    return fleet.resume(asked)
+
+
+def _node(asked: argparse.Namespace) -> int:
+    from appliance import fleet
+
+    return fleet.node(asked)
+
+
+def _approve_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    from appliance import approve_options
+
+    what = "say yes to a plan on a terminal, signed with your own key"
+    approve = commands.add_parser("approve", help=what, description=what)
+    approve_options.add_arguments(approve)
+    approve.set_defaults(run=_approve)
+
+
+def _approve(asked: argparse.Namespace) -> int:
+    from appliance import approving
+
+    return approving.run(asked)
 
 
 def _user(asked: argparse.Namespace) -> int:

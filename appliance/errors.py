@@ -40,6 +40,12 @@ class EnvelopeError(RefusedError):
     code = "envelope"
 
 
+class TrustError(RefusedError):
+    """Signed trust was not taken: the text says which check refused; what was there stays."""
+
+    code = "trust"
+
+
 class LaunchError(SentinelError):
     """A part did not start; the text says which part, its log file and its last line."""
 

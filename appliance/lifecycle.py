@@ -34,9 +34,16 @@ MOVES: dict[State, frozenset[State]] = {
     State.REASONING: frozenset({State.OPEN, State.PROPOSED, State.RECOVERED, State.CLOSED}),
     State.PROPOSED: frozenset({State.AWAITING, State.MANUAL, State.RECOVERED, State.CLOSED}),
     State.AWAITING: frozenset(
-        {State.APPROVED, State.REJECTED, State.EXPIRED, State.RECOVERED, State.CLOSED}
+        {
+            State.APPROVED,
+            State.REJECTED,
+            State.EXPIRED,
+            State.PROPOSED,  # other commands were written, or another policy came into force
+            State.RECOVERED,
+            State.CLOSED,
+        }
     ),
-    State.MANUAL: frozenset({State.RECOVERED, State.CLOSED}),
+    State.MANUAL: frozenset({State.PROPOSED, State.RECOVERED, State.CLOSED}),
     State.APPROVED: frozenset({State.DISPATCHED, State.EXPIRED, State.RECOVERED}),
     State.DISPATCHED: frozenset(
         {

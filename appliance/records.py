@@ -276,7 +276,7 @@ class Plan(Record, frozen=True, kw_only=True):
 
     plan_id: Name
     incident_id: Name
-    origin: Name  # "model" or "catalogue"
+    origin: Name  # "model", "catalogue" or "operator"
     diagnosis: Text
     candidates: Annotated[tuple[Candidate, ...], msgspec.Meta(max_length=16)]
     culprit: EvidenceId | None  # None: abstained
@@ -286,6 +286,7 @@ class Plan(Record, frozen=True, kw_only=True):
     expected_effect: Text
     model: ModelRun | None
     model_error: Text | None = None  # why the model has no part in it
+    author: Name | None = None  # the operator who wrote the commands
 
 
 class Mode(StrEnum):

@@ -5,8 +5,9 @@ import getpass
 import sys
 from datetime import UTC, datetime, timedelta
 
-from appliance import settings
+from appliance import settings, user_keys
 from appliance.errors import RefusedError
+from hub import trust
 from hub.console.settings import ConsoleSettings
 from hub.persist import operators
 from hub.persist.database import Database
@@ -16,9 +17,11 @@ from hub.persist.outbox import Actor, actor
 def run(asked: argparse.Namespace) -> int:
     """Run one of them; every change is in the audit log."""
     chosen = settings.load(asked.config, ConsoleSettings)
-    with Database(chosen.dsn, size=1) as db:
+    with trust.database(chosen.dsn, trust_root=chosen.trust_root) as db:
         if asked.what == "list":
             return _list(db)
+        if asked.what.endswith(("keys", "-key")):
+            return user_keys.run(db, asked)
         by, now = actor("operator", f"{getpass.getuser()} (command line)"), datetime.now(UTC)
         match asked.what:
             case "add":

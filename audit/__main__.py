@@ -19,6 +19,7 @@ import msgspec
 from appliance.errors import SentinelError
 from audit import keys_cli, proof
 from audit.checkpoint import open_checkpoint, split_notes
+from audit.cosigners import Witnessed, cosigners, is_enough
 from audit.entry import MAX_LINE_BYTES, decode, leaf_hash
 from audit.epoch_notes import Demands
 from audit.epoch_rules import verify_demanding
@@ -28,7 +29,7 @@ from audit.merkle import Subtrees
 from audit.note import Vkey, parse_vkey
 from audit.report import as_text
 from audit.show import Filter, sentence
-from audit.trust import Second, parse_trust
+from audit.trust import Policy, Second, parse_policy
 from audit.verify import SEGMENT_ENTRIES
 
 USAGE = 3
@@ -67,10 +68,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run_verify(options: argparse.Namespace) -> int:
     """`verify`: the whole log against its signed checkpoints."""
-    demands, told = _trusted(options)
+    demands, policy, told = _trusted(options)
     vkeys = demands.all_keys
     since = None if options.since is None else options.since.read_text()
     published = latest(options.path)
+    witnessed = _witnessed([published, since], vkeys, policy)
+    enough = is_enough(witnessed, policy)
     upto = _size_while_written(options.path, published, vkeys)
     with _progress(options.path) as progress:
         report = verify_demanding(
@@ -81,14 +84,17 @@ def run_verify(options: argparse.Namespace) -> int:
             since=since,
             progress=progress,
         )
+    status = UNKNOWN if enough is False and report.exit_status == 0 else report.exit_status
     if options.json:
-        print(
-            msgspec.json.encode(
-                {**msgspec.to_builtins(report), "key_from": told, "live": upto is not None}
-            ).decode()
-        )
-        return report.exit_status
+        more = {"key_from": told, "live": upto is not None, "cosigned": witnessed, "quorum": enough}
+        print(msgspec.json.encode({**msgspec.to_builtins(report), **more}).decode())
+        return status
     print(as_text(report))
+    for one in witnessed:
+        if one.by:
+            print(f"  cosigned: {one}")
+    if enough is False:
+        print("  UNKNOWN: no checkpoint here has the cosignatures that the policy asks for")
     if upto is not None:
         print(
             "  A notary has this log open; what it wrote after this checkpoint was not looked at."
@@ -106,7 +112,7 @@ def run_verify(options: argparse.Namespace) -> int:
             "  the log was begun, or give that one with --vkey. Who can change a log can change"
             " its key."
         )
-    return report.exit_status
+    return status
 
 
 def run_show(options: argparse.Namespace) -> int:
@@ -220,26 +226,25 @@ def _all_lines(path: Path, *, since: int = 0) -> Iterator[bytes]:
                 yield line.rstrip(b"\n")
 
 
-def _trusted(options: argparse.Namespace) -> tuple[Demands, str]:
-    """The keys to trust, and where they came from."""
+def _trusted(options: argparse.Namespace) -> tuple[Demands, Policy | None, str]:
+    """The keys to trust, what else is asked of the log, and where that came from."""
     if options.policy is not None:
-        trusted = parse_trust(options.policy.read_text())
-        seconds = trusted.seconds
-        if trusted.root is not None:
-            return _epochs(options, trusted.root, seconds), "policy"
-        return Demands(vkeys=trusted.vkeys, seconds=seconds), "policy"
+        policy = parse_policy(options.policy.read_text())
+        if policy.root is not None:
+            return _epochs(options, policy.root, policy.seconds), policy, "policy"
+        return Demands(vkeys=policy.logs, seconds=policy.seconds), policy, "policy"
     if options.root is not None:
         given = Path(options.root)
         root = parse_vkey(given.read_text() if given.is_file() else options.root)
-        return _epochs(options, root), "command line"
+        return _epochs(options, root), None, "command line"
     if options.vkey is not None:
-        return Demands(vkeys=(parse_vkey(options.vkey),)), "command line"
+        return Demands(vkeys=(parse_vkey(options.vkey),)), None, "command line"
     if options.vkey_file is not None:
-        return Demands(vkeys=(parse_vkey(options.vkey_file.read_text()),)), "file"
+        return Demands(vkeys=(parse_vkey(options.vkey_file.read_text()),)), None, "file"
     if (options.path / "epochs.note").exists():
         root = parse_vkey((options.path / "root.vkey").read_text())
-        return _epochs(options, root), "log folder"
-    return Demands(vkeys=(parse_vkey((options.path / "log.vkey").read_text()),)), "log folder"
+        return _epochs(options, root), None, "log folder"
+    return Demands(vkeys=(parse_vkey((options.path / "log.vkey").read_text()),)), None, "log folder"
 
 
 def _epochs(options: argparse.Namespace, root: Vkey, seconds: tuple[Second, ...] = ()) -> Demands:
@@ -247,6 +252,22 @@ def _epochs(options: argparse.Namespace, root: Vkey, seconds: tuple[Second, ...]
     path = options.epochs or options.path / "epochs.note"
     epochs = open_list(path.read_text(), root)
     return Demands(vkeys=epochs.vkeys, epochs=epochs, seconds=seconds)
+
+
+def _witnessed(
+    notes: Sequence[str | None], vkeys: Sequence[Vkey], policy: Policy | None
+) -> list[Witnessed]:
+    """Who cosigned these checkpoints; what is no checkpoint of the log is for the verifier."""
+    found = []
+    for note in notes:
+        if note is None:
+            continue
+        try:
+            open_checkpoint(note, vkeys)
+        except AuditRefusedError:
+            continue
+        found.append(cosigners(note, policy))  # a line that its witness did not make ends it all
+    return found
 
 
 @contextmanager
@@ -337,7 +358,10 @@ def _add(
 def _add_keys(command: argparse.ArgumentParser) -> None:
     keys = command.add_mutually_exclusive_group()
     keys.add_argument(
-        "--policy", metavar="FILE", type=Path, help="`log`, `root` and `second` lines to trust"
+        "--policy",
+        metavar="FILE",
+        type=Path,
+        help="the keys to trust, as C2SP tlog-policy",
     )
     keys.add_argument("--vkey", help="the log's key; default: PATH/log.vkey, which proves less")
     keys.add_argument("--vkey-file", metavar="FILE", type=Path, help="the log's key, from a file")

@@ -1,8 +1,9 @@
 """C2SP signed-note: text, an empty line, and one line for each signature.
 
-Only Ed25519 signatures (type 0x01) are made and checked; lines of other keys, such as witnesses'
-cosignatures, are kept and skipped. A vkey is `NAME+HASH+BASE64(0x01 ‖ public key)`, the hash being
-the first four bytes of SHA-256(NAME ‖ 0x0A ‖ 0x01 ‖ public key). Source: c2sp.org/signed-note.
+Only Ed25519 signatures (type 0x01) are made and checked here; lines of other keys are kept and
+skipped; those of witnesses are the business of `cosignature`. A vkey is
+`NAME+HASH+BASE64(0x01 ‖ public key)`, the hash being the first four bytes of
+SHA-256(NAME ‖ 0x0A ‖ 0x01 ‖ public key). Source: c2sp.org/signed-note.
 """
 
 import base64
@@ -72,10 +73,10 @@ def parse_vkey(text: str) -> Vkey:
     # 2. strict base64 of 33 bytes,   4. the point is canonical, on the curve,
     #    the first saying Ed25519        and not of low order
     parts = text.strip("\n").split("+", 2)  # 1
-    if len(parts) != 3 or not _is_name(parts[0]):  # noqa: PLR2004 - name, hash, key
+    if len(parts) != 3 or not is_name(parts[0]):  # noqa: PLR2004 - name, hash, key
         raise VkeyError("a vkey is NAME+HASH+KEY, the name without spaces")
     name, key_hash, encoded = parts
-    raw = _base64(encoded)  # 2
+    raw = strict_base64(encoded)  # 2
     if raw is None or len(raw) != 1 + KEY_BYTES or raw[:1] != ED25519:
         raise VkeyError(f"vkey of {name}: expected base64 of 0x01 and 32 bytes")
     vkey = Vkey(name=name, key=raw[1:])
@@ -91,8 +92,7 @@ def sign(text: str, *signers: Signer) -> str:
     lines = []
     for signer in signers:
         vkey = parse_vkey(signer.vkey)
-        blob = base64.b64encode(vkey.key_hash + signer.sign(text.encode())).decode()
-        lines.append(f"{_SIGNATURE_MARK}{vkey.name} {blob}\n")
+        lines.append(signature_line(vkey.name, vkey.key_hash + signer.sign(text.encode())) + "\n")
     note = f"{text}\n{''.join(lines)}"
     # A signer may be a machine far away: nothing is published that does not verify here.
     opened = open_note(note, [parse_vkey(signer.vkey) for signer in signers])
@@ -106,7 +106,7 @@ def open_note(note: str, vkeys: Sequence[Vkey]) -> Opened:
 
     Raises `NoteError`. Lines of keys we do not know are skipped, a second line of one key too.
     """
-    text, signatures = _split(note)
+    text, signatures = split_note(note)
     known = {(vkey.name, vkey.key_hash): vkey for vkey in vkeys}
     verified: list[Vkey] = []
     for name, blob in signatures:
@@ -127,7 +127,7 @@ def open_note(note: str, vkeys: Sequence[Vkey]) -> Opened:
 
 def claimed(note: str) -> tuple[str, set[tuple[str, bytes]]]:
     """The text, and the names and key hashes that say they signed it: nothing is verified here."""
-    text, signatures = _split(note)
+    text, signatures = split_note(note)
     return text, {(name, blob[:HASH_BYTES]) for name, blob in signatures}
 
 
@@ -145,7 +145,8 @@ def check_point(key: bytes) -> None:
         raise VkeyError("the public key is not a point of the curve")
 
 
-def _split(note: str) -> tuple[str, list[tuple[str, bytes]]]:
+def split_note(note: str) -> tuple[str, list[tuple[str, bytes]]]:
+    """A note's text and its signature lines as name and bytes, none of them verified."""
     if len(note) > MAX_NOTE_BYTES:
         raise NoteError(f"a note of more than {MAX_NOTE_BYTES} characters")
     end = note.rfind("\n\n")
@@ -155,13 +156,19 @@ def _split(note: str) -> tuple[str, list[tuple[str, bytes]]]:
     _check_text(text)
     if len(lines) > MAX_SIGNATURES:
         raise NoteError(f"more than {MAX_SIGNATURES} signatures")
-    return text, [_signature(line) for line in lines]
+    return text, [read_signature(line) for line in lines]
 
 
-def _signature(line: str) -> tuple[str, bytes]:
+def signature_line(name: str, blob: bytes) -> str:
+    """The line of a signature, without its newline."""
+    return f"{_SIGNATURE_MARK}{name} {base64.b64encode(blob).decode()}"
+
+
+def read_signature(line: str) -> tuple[str, bytes]:
+    """Name and bytes of one signature line without its newline. Raises `NoteError`."""
     name, _, encoded = line.removeprefix(_SIGNATURE_MARK).partition(" ")
-    blob = _base64(encoded)
-    if not line.startswith(_SIGNATURE_MARK) or not _is_name(name) or blob is None:
+    blob = strict_base64(encoded)
+    if not line.startswith(_SIGNATURE_MARK) or not is_name(name) or blob is None:
         raise NoteError("malformed note: a signature line is not `— NAME BASE64`")
     if len(blob) <= HASH_BYTES:
         raise NoteError(f"malformed note: the signature of {name} is too short")
@@ -179,11 +186,12 @@ def _check_text(text: str) -> None:
         raise NoteError("malformed note: not valid Unicode") from error
 
 
-def _is_name(name: str) -> bool:
+def is_name(name: str) -> bool:
+    """Whether a key can have this name: no spaces, no plus sign."""
     return bool(name) and "+" not in name and not any(c.isspace() or c < "!" for c in name)
 
 
-def _base64(text: str) -> bytes | None:
+def strict_base64(text: str) -> bytes | None:
     """Strict standard base64; None for anything that would not encode to the same text."""
     try:
         raw = base64.b64decode(text, validate=True)

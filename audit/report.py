@@ -12,7 +12,7 @@ class Verdict(StrEnum):
 
     VALID = "VALID"  # everything is there and as it was signed
     TAMPERED = "TAMPERED"  # something was changed, cut or put in
-    INCOMPLETE = "INCOMPLETE"  # nothing wrong, but not everything is signed
+    INCOMPLETE = "INCOMPLETE"  # nothing wrong, but not everything is signed, or is there
 
 
 class Status(StrEnum):
@@ -62,6 +62,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     problem_count: int
     warnings: tuple[str, ...]  # at most MAX_LISTED
     warning_count: int
+    missing_reports: tuple[str, ...] = ()  # holes in the nodes' own numbers, at most MAX_LISTED
+    missing_report_count: int = 0
 
     @property
     def exit_status(self) -> int:
@@ -116,6 +118,10 @@ def as_text(report: Report) -> str:
     lines += [f"  {problem.status}: {problem.sentence}" for problem in report.problems[1:]]
     if report.problem_count > len(report.problems):
         lines.append(f"  and {report.problem_count - len(report.problems)} more problems")
+    lines += [f"  {sentence}" for sentence in report.missing_reports]
+    if report.missing_report_count > len(report.missing_reports):
+        more = report.missing_report_count - len(report.missing_reports)
+        lines.append(f"  and {more} more holes in the nodes' numbers")
     lines += [f"  warning: {warning}" for warning in report.warnings]
     if report.warning_count > len(report.warnings):
         lines.append(f"  and {report.warning_count - len(report.warnings)} more warnings")

@@ -1,19 +1,27 @@
-"""Whom a verifier trusts, from a policy file: one key of the log, or several after a rotation.
+"""Whom a verifier trusts, from a policy file: the log's keys, witnesses, and how many are enough.
 
     # comment
-    log VKEY                 a key of the log
-    root VKEY                or the key that certifies the log's epochs
-    second VKEY [FROM]       must sign beside it, from this size on
-    quorum none
+    log VKEY [URL]
+    root VKEY            instead of `log`: the key that certifies the log's epochs
+    second VKEY [FROM]   a key that must sign beside the log's, from this size on
+    witness NAME VKEY [URL]
+    group NAME all|any|K MEMBER…
+    quorum NAME|none
 
-The form of C2SP tlog-policy as far as it is needed. Witnesses and their quorum are not checked yet;
-a file that asks for them is refused, so that nobody believes they were.
+The form of C2SP tlog-policy. Names mean something only within the file, and must be there before
+they are used; a file without a `quorum` line demands none. Source: c2sp.org/tlog-policy.
 """
+
+from collections.abc import Iterable
 
 import msgspec
 
+from audit.cosignature import WitnessKey, parse_witness
 from audit.errors import TrustError, VkeyError
 from audit.note import Vkey, parse_vkey
+
+NONE = "none"
+_GROUP_WORDS = 3  # name, threshold, one member
 
 
 class Second(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,56 +31,115 @@ class Second(msgspec.Struct, frozen=True, kw_only=True):
     from_size: int = 0  # checkpoints of fewer entries may lack it
 
 
-class Trusted(msgspec.Struct, frozen=True, kw_only=True):
-    """What a policy file says."""
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """Keys of one log, several after a rotation; and what its checkpoints need besides."""
 
-    vkeys: tuple[Vkey, ...]  # of the log; none when a root key certifies them
-    root: Vkey | None
-    seconds: tuple[Second, ...]
+    logs: tuple[Vkey, ...]
+    witnesses: dict[str, WitnessKey]  # by their names in the file
+    groups: dict[str, tuple[int, tuple[str, ...]]]  # how many of which members
+    quorum: str  # a witness, a group, or "none"
+    root: Vkey | None = None  # certifies the log's keys, of which none is named then
+    seconds: tuple[Second, ...] = ()
 
+    def is_enough(self, keys: Iterable[bytes]) -> bool:
+        """Whether the holders of these public keys are a quorum."""
+        return self.quorum == NONE or self._saw(self.quorum, frozenset(keys))
 
-def parse_trust(text: str) -> Trusted:  # noqa: C901 - one case a form of line
-    """The keys a policy file names. Raises `TrustError` with the line that is wrong."""
-    vkeys: list[Vkey] = []
-    roots: list[Vkey] = []
-    seconds: list[Second] = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        match line.split():
-            case []:
-                continue
-            case [first, *_] if first.startswith("#"):
-                continue
-            case ["log", vkey, *_]:
-                vkeys.append(_key(number, vkey))
-            case ["root", vkey]:
-                roots.append(_key(number, vkey))
-            case ["second", vkey]:
-                seconds.append(Second(vkey=_key(number, vkey)))
-            case ["second", vkey, size] if size.isascii() and size.isdigit():
-                seconds.append(Second(vkey=_key(number, vkey), from_size=int(size)))
-            case ["quorum", "none"]:
-                continue
-            case [word, *_]:
-                raise TrustError(f"line {number}: {word!r} cannot be checked by this version")
-    if not vkeys and not roots:
-        raise TrustError("no `log` line: whose log is it?")
-    if len(roots) > 1 or (roots and vkeys):
-        raise TrustError("expected `log` lines or one `root` line, not both")
-    if len({vkey.name for vkey in vkeys}) > 1:
-        raise TrustError("keys of more than one log")
-    return Trusted(vkeys=tuple(vkeys), root=roots[0] if roots else None, seconds=tuple(seconds))
+    def _saw(self, name: str, keys: frozenset[bytes]) -> bool:
+        if name in self.witnesses:
+            return self.witnesses[name].key in keys
+        most, members = self.groups[name]
+        return sum(self._saw(member, keys) for member in members) >= most
 
 
-def parse_policy(text: str) -> list[Vkey]:
-    """The log's pinned keys. Raises `TrustError` with the line that is wrong."""
-    trusted = parse_trust(text)
-    if trusted.root is not None or trusted.seconds:
-        raise TrustError("`root` and `second` are checked by `sentinel-audit verify` only")
-    return list(trusted.vkeys)
+def parse_policy(text: str) -> Policy:
+    """The policy of a file. Raises `TrustError` with the line that is wrong."""
+    reading = _Reading()
+    for number, line in enumerate(text.split("\n"), start=1):
+        words = line.replace("\t", " ").split(" ")
+        words = [word for word in words if word]
+        if words and not words[0].startswith("#"):
+            try:
+                reading.take(*words)
+            except (TrustError, VkeyError) as error:
+                raise TrustError(f"line {number}: {error}") from error
+    return reading.policy()
 
 
-def _key(number: int, text: str) -> Vkey:
-    try:
-        return parse_vkey(text)
-    except VkeyError as error:
-        raise TrustError(f"line {number}: {error}") from error
+class _Reading:
+    """A policy file as far as it was read."""
+
+    def __init__(self) -> None:
+        self._logs: list[Vkey] = []
+        self._roots: list[Vkey] = []
+        self._seconds: list[Second] = []
+        self._witnesses: dict[str, WitnessKey] = {}
+        self._groups: dict[str, tuple[int, tuple[str, ...]]] = {}
+        self._used: set[str] = set()
+        self._quorum: str | None = None
+
+    def take(self, keyword: str, *words: str) -> None:
+        match keyword, words:
+            case "log", (vkey,) | (vkey, _):
+                self._logs.append(parse_vkey(vkey))
+            case "root", (vkey,):
+                self._roots.append(parse_vkey(vkey))
+            case "second", (vkey,):
+                self._seconds.append(Second(vkey=parse_vkey(vkey)))
+            case "second", (vkey, size) if size.isascii() and size.isdigit():
+                self._seconds.append(Second(vkey=parse_vkey(vkey), from_size=int(size)))
+            case "witness", (name, vkey) | (name, vkey, _):
+                self._new(name)
+                self._witnesses[name] = parse_witness(vkey)
+            case "group", (name, threshold, *members) if len(words) >= _GROUP_WORDS:
+                self._new(name)
+                self._group(name, threshold, members)
+            case "quorum", (name,) if self._quorum is None:
+                if name != NONE:
+                    self._demand_known(name)
+                self._quorum = name
+            case _:
+                raise TrustError(f"{keyword!r} cannot be read here")
+
+    def policy(self) -> Policy:
+        if len(self._roots) > 1 or (self._roots and self._logs):
+            raise TrustError("expected `log` lines or one `root` line, not both")
+        if not self._logs and not self._roots:
+            raise TrustError("no `log` line: whose log is it?")
+        if len({vkey.name for vkey in self._logs}) > 1:
+            raise TrustError("keys of more than one log")
+        keys = [one.key for one in (*self._logs, *self._roots)]
+        keys += [one.vkey.key for one in self._seconds]
+        keys += [one.key for one in self._witnesses.values()]
+        if len(set(keys)) < len(keys):
+            raise TrustError("one key stands in two lines")
+        return Policy(
+            logs=tuple(self._logs),
+            witnesses=self._witnesses,
+            groups=self._groups,
+            quorum=self._quorum or NONE,
+            root=self._roots[0] if self._roots else None,
+            seconds=tuple(self._seconds),
+        )
+
+    def _group(self, name: str, threshold: str, members: list[str]) -> None:
+        for member in members:
+            self._demand_known(member)
+            if member in self._used:
+                raise TrustError(f"{member} is a member twice")
+            self._used.add(member)
+        most = {"any": 1, "all": len(members)}.get(threshold)
+        if most is None:
+            plain = threshold.isascii() and threshold.isdigit() and threshold[0] != "0"
+            most = int(threshold) if plain and len(threshold) < 4 else 0  # noqa: PLR2004 - digits
+        if not 1 <= most <= len(members):
+            raise TrustError(f"{threshold} of {len(members)} is no threshold")
+        self._groups[name] = (most, tuple(members))
+
+    def _new(self, name: str) -> None:
+        if name == NONE or name in self._witnesses or name in self._groups:
+            raise TrustError(f"the name {name} is taken")
+
+    def _demand_known(self, name: str) -> None:
+        if name not in self._witnesses and name not in self._groups:
+            raise TrustError(f"nothing above is called {name}")

@@ -8,10 +8,11 @@
     # 6. at each checkpoint's size, the root of the lines is the signed root
     # 7. the checkpoint of the last audit is among them
     # 8. the log is as long as its last checkpoint: shorter is cut, longer is not yet signed
+    # 9. the nodes' own numbers of their reports have no hole: what a hub left out shows
 
 Sizes and roots are believed only from verified notes. Memory is constant but for one small record
-a segment and one number an open incident. Not checked here: witnesses' cosignatures, key epochs,
-and the bodies' schemas, which are for readers. Files are opened by `__main__`.
+a segment and a node and one number an open incident. Not checked here: witnesses' cosignatures, key
+epochs, and the bodies' schemas, which are for readers. Files are opened by `__main__`.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -25,6 +26,7 @@ from audit.checkpoint import Checkpoint, open_checkpoint
 from audit.entry import TYPES, Entry, decode, leaf_hash, moment
 from audit.errors import EntryError
 from audit.kept import by_size
+from audit.node_reports import NodeReports
 from audit.note import Vkey
 from audit.report import MAX_LISTED, Findings, Report, SegmentResult, Status, Verdict
 
@@ -100,6 +102,7 @@ class _Run:
         self._cut: bytes | None = None  # a line without its end, as the last one after a crash
         self._latest = ""  # the highest ts
         self._incidents: dict[str, int] = {}
+        self._reports = NodeReports()
 
     # 2 to 5
 
@@ -133,6 +136,7 @@ class _Run:
             self._unlinked(entry)
         self._place(leaf)
         self._check_incident(entry)  # 4
+        self._reports.take(entry)  # 9
         if entry.ts < self._latest:  # 5
             self._check_time(entry)
         else:
@@ -272,7 +276,13 @@ class _Run:
         if signed > self._size:
             self._absent(signed)
         segments = tuple(self._result(*each) for each in self._segments)
+        missing = self._reports.findings()  # 9
         verdict, sentence = self._judge(signed)
+        if verdict is Verdict.VALID and missing:
+            verdict, sentence = (
+                Verdict.INCOMPLETE,
+                f"{missing[0]}; the {signed} entries are as signed",
+            )
         first = self._found.first
         return Report(
             verdict=verdict,
@@ -288,6 +298,8 @@ class _Run:
             problem_count=self._found.problem_count,
             warnings=tuple(self._found.warnings),
             warning_count=self._found.warning_count,
+            missing_reports=tuple(missing[:MAX_LISTED]),
+            missing_report_count=len(missing),
         )
 
     def _judge(self, signed: int) -> tuple[Verdict, str]:

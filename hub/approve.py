@@ -1,8 +1,9 @@
 """Who may say yes, to what, and until when.
 
-An approval is one operator's yes to the digest of exactly what was shown. It is refused when the
-plan is not `allow`, when anything differs from what was shown, when it is late, when somebody was
-faster, and while the audit log cannot be written.
+An approval is one person's yes to the digest of exactly what was shown, signed with their own key.
+It is refused when the plan is not `allow`, when anything differs from what was shown, when it is
+late, when somebody was faster, and while the audit log cannot be written. A plan runs when as many
+different people said yes as the published list of people demands for its risk.
 """
 
 from dataclasses import dataclass
@@ -13,14 +14,17 @@ from appliance import records
 from appliance.ids import uuid7
 from appliance.journal import shown as visible
 from appliance.lifecycle import MOVES, State
-from appliance.records import Approval, Shown
+from appliance.people import MAY_ANSWER, People
+from appliance.records import Approval, OperatorSignature, Shown
 from hub.errors import ApprovalError, MoveError, NotaryError
 from hub.persist.database import Database, Work, as_json
-from hub.persist.incidents import move
+from hub.persist.incidents import move, record_history
 from hub.persist.outbox import Actor, actor, offer
+from hub.persist.people import NOBODY, people_in_force, role_in_force
 from hub.persist.status import log_state
+from hub.signatures import demand_signature
 
-MAY_ANSWER = frozenset({"operator", "admin"})
+_MOST_COMMENT = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,14 +32,29 @@ class Answerer:
     """The signed-in person who answers."""
 
     name: str
-    role: str
+    role: str  # by the row; counts only while no list of people is in force
     session: str  # its name in the log, not the token
 
-    def demanded(self) -> Actor:
+    def demanded(self, work: Work) -> Actor:
         """Who this is in the log; raises `ApprovalError` when the role may only look."""
-        if self.role not in MAY_ANSWER:
-            raise ApprovalError(f"the role {self.role} may look, not answer")
+        role = role_in_force(work, self.name, row=self.role)
+        if role not in MAY_ANSWER:
+            raise ApprovalError(f"the role {role} may look, not answer")
         return actor("operator", self.name, session=self.session)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Granted:
+    """A yes that counts, and how many of how many that makes."""
+
+    approval: Approval
+    given: int
+    needed: int
+
+    @property
+    def enough(self) -> bool:
+        """Whether the plan is approved now."""
+        return self.given >= self.needed
 
 
 def approve(
@@ -46,35 +65,57 @@ def approve(
     shown_digest: str,
     comment: str,
     now: datetime,
-) -> Approval:
-    """Say yes to exactly what was shown; the order leaves once this yes is in the log."""
-    # 1. the role may answer                     4. the digest is that of what is stored now
-    # 2. the audit log can be written            5. the plan's ruling is `allow`
-    # 3. the incident waits for an answer        6. the answer is in time
-    by = who.demanded()  # 1
+    signature: OperatorSignature | None = None,
+) -> Granted:
+    """Say yes to exactly what was shown; the order leaves once enough such yes are in the log."""
+    # 1. the audit log can be written            6. the answer is in time
+    # 2. the incident waits for an answer        7. this person may answer, and did not write it
+    # 3. the digest is that of what is stored    8. they did not say yes before
+    # 4. the plan's ruling is `allow`            9. nobody was told of fewer people than it needs
+    # 5. there is a published list of people    10. the person's own signature says so
+    #                                           11. the policy is still the one that judged it
     with db.transaction() as work:
-        _log_is_open(work, now=now)  # 2
-        row = _waiting(work, incident_id)  # 3
-        _same(row, shown_digest)  # 4
-        if row["ruling"] != "allow":  # 5
+        _log_is_open(work, now=now)  # 1
+        row = _waiting(work, incident_id)  # 2
+        _same(row, shown_digest)  # 3
+        shown = records.from_builtins(row["shown"], Shown)
+        if row["ruling"] != "allow":  # 4
             raise ApprovalError(
                 f"this plan is ruled {row['ruling']}: only plans whose every command is `allow`"
                 " can be approved"
             )
-        if records.from_builtins(row["shown"], Shown).not_after <= now:  # 6
+        people = people_in_force(work)
+        if people is None:  # 5
+            raise ApprovalError(NOBODY)
+        if shown.not_after <= now:  # 6
             raise ApprovalError("this plan has expired; nothing was approved")
-        approval = Approval(
-            approval_id=uuid7(),
-            operator=who.name,
-            shown_digest=shown_digest,
-            approved_at=now,
-            comment=visible(comment, most=2000),
+        by = _demand_may_say_yes(work, who, shown)  # 7
+        before = work.all("approvals_of", incident_id=incident_id, shown_digest=shown_digest)
+        if who.name in [one["operator"] for one in before]:  # 8
+            raise ApprovalError("you said yes already; another operator must say yes, too")
+        _demand_enough_told(people, shown)  # 9
+        _same_policy(work, row)  # 11, before a signature is counted as used
+        demand_signature(  # 10
+            work, people, operator=who.name, digest=shown_digest, signature=signature, now=now
         )
-        _record(work, approval, row=row, by=by, now=now)
-        # From here on a restart finds the incident approved: the notary takes its entry, then
-        # the dispatcher takes the incident. Neither happens if this transaction does not commit.
-        _moved(work, incident_id, State.APPROVED, by=by, now=now, note=approval.comment)
-    return approval
+        granted = Granted(
+            approval=Approval(
+                approval_id=uuid7(),
+                operator=who.name,
+                shown_digest=shown_digest,
+                approved_at=now,
+                comment=visible(comment, most=_MOST_COMMENT),
+                signature=signature,
+            ),
+            given=len(before) + 1,
+            needed=shown.approvals_needed,
+        )
+        _record(work, granted, row=row, by=by, now=now)
+        # From here on a restart finds this yes counted. With the last one that is needed the
+        # incident is approved: the notary takes the entries, then the dispatcher takes the
+        # incident. None of it happens if this transaction does not commit.
+        _count(work, incident_id, granted, by=by, now=now)
+    return granted
 
 
 def reject(
@@ -86,9 +127,10 @@ def reject(
     comment: str,
     now: datetime,
 ) -> None:
-    """Say no; nothing of this plan runs."""
-    by = who.demanded()
+    """Say no; nothing of this plan runs, whoever said yes."""
+    note = visible(comment, most=_MOST_COMMENT)
     with db.transaction() as work:
+        by = who.demanded(work)
         row = _waiting(work, incident_id)
         _same(row, shown_digest)
         offer(
@@ -101,10 +143,10 @@ def reject(
             body={
                 "plan_id": str(row["plan_id"]),
                 "shown_digest": shown_digest,
-                "comment": visible(comment, most=2000),
+                "comment": note,
             },
         )
-        _moved(work, incident_id, State.REJECTED, by=by, now=now, note=visible(comment, most=2000))
+        _moved(work, incident_id, State.REJECTED, by=by, now=now, note=note)
 
 
 def close(
@@ -116,11 +158,11 @@ def close(
     now: datetime,
 ) -> None:
     """End an incident by hand, with a note that says why."""
-    by = who.demanded()
-    if not note.strip():
-        raise ApprovalError("closing an incident needs a note that says why")
     may_close = [state for state, onward in MOVES.items() if State.CLOSED in onward]
     with db.transaction() as work:
+        by = who.demanded(work)
+        if not note.strip():
+            raise ApprovalError("closing an incident needs a note that says why")
         if not move(
             work,
             incident_id=incident_id,
@@ -131,39 +173,6 @@ def close(
             note=note,
         ):
             raise MoveError(f"the incident is {_state(work, incident_id)} and cannot be closed")
-
-
-def record_manual(
-    db: Database,
-    *,
-    incident_id: str,
-    who: Answerer,
-    command: str,
-    result: str,
-    now: datetime,
-) -> None:
-    """Record what a person did by hand, so that there is no hole in the history."""
-    by = who.demanded()
-    if not command.strip():
-        raise ApprovalError("a manual step needs the command or action that was done")
-    with db.transaction() as work:
-        row = work.one("lock_incident", incident_id=incident_id)
-        if row is None:
-            raise MoveError("there is no such incident")
-        body = {"command": visible(command, most=4000), "result": visible(result, most=16000)}
-        offer(
-            work, type="manual.step", actor=by, incident=incident_id, at=now, body=body,
-            outcome="recorded",
-        )  # fmt: skip
-        work.run(
-            "add_history",
-            incident_id=incident_id,
-            now=now,
-            before=row["state"],
-            after=row["state"],
-            actor=f"operator {who.name}",
-            note=f"by hand: {body['command']} → {body['result']}",
-        )
 
 
 def _log_is_open(work: Work, *, now: datetime) -> None:
@@ -188,9 +197,31 @@ def _same(row: dict[str, Any], shown_digest: str) -> None:
         )
 
 
-def _record(
-    work: Work, approval: Approval, *, row: dict[str, Any], by: Actor, now: datetime
-) -> None:
+def _same_policy(work: Work, row: dict[str, Any]) -> None:
+    """Who publishes waits for this transaction, or has committed before it: one of the two."""
+    in_force = work.one("policy_now")
+    if in_force is not None and in_force["digest"] != row["policy_digest"]:
+        raise ApprovalError("the policy changed since this was shown; it is judged anew")
+
+
+def _demand_may_say_yes(work: Work, who: Answerer, shown: Shown) -> Actor:
+    by = who.demanded(work)
+    if who.name == shown.author:
+        raise ApprovalError("you wrote this plan; another operator must approve it")
+    return by
+
+
+def _demand_enough_told(people: People, shown: Shown) -> None:
+    needed = people.needed([step.risk for step in shown.steps])
+    if needed > shown.approvals_needed:
+        raise ApprovalError(
+            f"this plan was shown as needing {shown.approvals_needed}, and now {needed} people"
+            " must approve its like; nothing was done, propose it again"
+        )
+
+
+def _record(work: Work, granted: Granted, *, row: dict[str, Any], by: Actor, now: datetime) -> None:
+    approval, signature = granted.approval, granted.approval.signature
     incident_id = str(row["incident_id"])
     audit_id = offer(
         work,
@@ -204,19 +235,44 @@ def _record(
             "plan_id": str(row["plan_id"]),
             "shown_digest": approval.shown_digest,
             "approval_digest": records.digest_of(approval),
+            "credential_id": signature.credential_id if signature else None,
+            "signature_digest": records.digest_of(signature) if signature else None,
+            "given": granted.given,
+            "needed": granted.needed,
             "mode": row["shown"]["mode"],
             "comment": approval.comment,
             "not_after": row["shown"]["not_after"],
         },
     )
-    work.run(
+    added = work.run(
         "add_approval",
         approval_id=approval.approval_id,
         incident_id=incident_id,
+        shown_digest=approval.shown_digest,
         operator=approval.operator,
         now=now,
         body=as_json(approval),
         audit_id=audit_id,
+    )
+    if not added:
+        raise ApprovalError("you said yes already; another operator must say yes, too")
+
+
+def _count(work: Work, incident_id: str, granted: Granted, *, by: Actor, now: datetime) -> None:
+    tally = f"{granted.given} of {granted.needed}"
+    comment = granted.approval.comment
+    if granted.enough:
+        note = comment if granted.needed == 1 else f"{tally} said yes. {comment}".strip()
+        _moved(work, incident_id, State.APPROVED, by=by, now=now, note=note)
+        return
+    record_history(
+        work,
+        incident_id=incident_id,
+        before=State.AWAITING,
+        after=State.AWAITING,
+        by=by,
+        now=now,
+        note=f"{tally}, waits for another operator. {comment}".strip(),
     )
 
 

@@ -5,7 +5,6 @@ in the log. The proof is checked here before it leaves, so that a mistake of our
 hub and not on the node at night.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,14 +13,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from appliance import envelope, records
 from appliance.ids import uuid7
+from appliance.people import Keys
 from appliance.records import Approval, Finding, Logged, Order, Shown
 from audit import proof
+from audit.cosignature import WitnessKey, parse_witness
 from audit.errors import ProofError
-from audit.merkle import HASH_BYTES, Subtrees
 from hub.errors import NotaryError
+from hub.log_tree import LeafHashes, LogTree
 
-LeafHashes = Callable[[int, int], list[bytes]]
-"""The leaf hashes of the entries from the first number up to, not including, the second."""
+__all__ = ["LeafHashes", "OrderDesk"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -32,8 +32,9 @@ class OrderDesk:
     vkey: str  # of the audit log
     valid_for: timedelta  # a node that gets the order later refuses it
     command_timeout_s: float
-    _leaves: bytearray = field(default_factory=bytearray)  # 32 bytes an entry, only ever longer
-    _subtrees: Subtrees | None = None
+    witness_vkeys: tuple[WitnessKey, ...] = ()  # who may have seen an order's checkpoint
+    witness_quorum: int = 0  # how many of them must have
+    tree: LogTree = field(default_factory=LogTree)
 
     def order(
         self, row: dict[str, Any], *, leaves: LeafHashes, now: datetime
@@ -59,6 +60,11 @@ class OrderDesk:
         payload = records.to_json(order)
         return order, envelope.seal(payload, payload_type=envelope.ORDER_TYPE, key=self.key)
 
+    def take_keys(self, keys: Keys) -> None:
+        """From now on orders wait for this quorum of these witnesses."""
+        self.witness_vkeys = tuple(parse_witness(text) for text in keys.witness_vkeys)
+        self.witness_quorum = keys.witness_quorum
+
     @staticmethod
     def entry(order: Order, sealed: bytes) -> dict[str, Any]:
         """The body of the `exec.order` entry."""
@@ -72,17 +78,9 @@ class OrderDesk:
         }
 
     def _proof(self, row: dict[str, Any], one: dict[str, Any], leaves: LeafHashes) -> str:
-        known = len(self._leaves) // HASH_BYTES
-        for leaf in leaves(known, row["size"]):
-            self._leaves += leaf
-        if self._subtrees is None:
-            self._subtrees = Subtrees(self._leaf)
         try:
-            text = proof.make(one["seq"], row["note"], self._subtrees)
+            text = self.tree.inclusion(one["seq"], row["note"], row["size"], leaves=leaves)
             proof.verify_inclusion(text, one["line"].encode(), self.vkey)
         except ProofError as error:
             raise NotaryError(f"the log's index does not prove the approval: {error}") from error
         return text
-
-    def _leaf(self, index: int) -> bytes:
-        return bytes(self._leaves[index * HASH_BYTES : (index + 1) * HASH_BYTES])

@@ -21,6 +21,18 @@ class ApprovalError(RefusedError):
     code = "approval"
 
 
+class CredentialError(RefusedError):
+    """A change to a person's keys was refused; the text says why."""
+
+    code = "credential"
+
+
+class FleetError(RefusedError):
+    """A halt, or a node's key, was refused; nothing was changed."""
+
+    code = "fleet"
+
+
 class NotaryError(SentinelError):
     """The audit log cannot be written; nothing is approved or released until it can."""
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from appliance.journal import shown
 from appliance.wire import sentinel_pb2 as pb
+from hub.persist import halts, node_state
 from hub.persist.database import Database
 from hub.persist.outbox import actor, offer
 
@@ -18,6 +19,7 @@ class WaitingOrder:
     order_id: str
     node: str
     envelope: bytes
+    log_size: int = 0  # of the checkpoint its proofs are under
 
 
 class Nodes:
@@ -45,6 +47,22 @@ class Nodes:
     async def waiting_orders(self, nodes: list[str]) -> list[WaitingOrder]:
         """Orders that these nodes have not taken and may still take, oldest first."""
         return await asyncio.to_thread(self._waiting, nodes) if nodes else []
+
+    async def said(self, node: str, state: pb.NodeState) -> None:
+        """What a node's executor says of itself."""
+        await asyncio.to_thread(
+            node_state.said,
+            self._db,
+            node=node,
+            halted=state.halted,
+            reason=state.reason,
+            result_key=state.result_key[:255],
+            now=datetime.now(UTC),
+        )
+
+    async def halts_for(self, nodes: list[str]) -> list[tuple[str, pb.Halt]]:
+        """The halts that these nodes have to obey, and the signatures that lift them."""
+        return await asyncio.to_thread(self._halts, nodes) if nodes else []
 
     def all_disconnected(self) -> None:
         """A hub that starts has no streams yet."""
@@ -79,12 +97,31 @@ class Nodes:
         with self._db.transaction() as work:
             work.run("order_taken", node=node, order_id=order_id, now=datetime.now(UTC))
 
+    def _halts(self, nodes: list[str]) -> list[tuple[str, pb.Halt]]:
+        since = datetime.now(UTC) - halts.TELL_FOR
+        with self._db.transaction() as work:
+            rows = work.all("halts_for", nodes=nodes, since=since)
+        return [
+            (
+                row["node"],
+                pb.Halt(
+                    halt_id=str(row["halt_id"]),
+                    reason=row["reason"],
+                    resume=bytes(row["resumption"] or b""),
+                ),
+            )
+            for row in rows
+        ]
+
     def _waiting(self, nodes: list[str]) -> list[WaitingOrder]:
         with self._db.transaction() as work:
             rows = work.all("waiting_orders", nodes=nodes, now=datetime.now(UTC))
         return [
             WaitingOrder(
-                order_id=str(row["order_id"]), node=row["node"], envelope=bytes(row["envelope"])
+                order_id=str(row["order_id"]),
+                node=row["node"],
+                envelope=bytes(row["envelope"]),
+                log_size=row["log_size"],
             )
             for row in rows
         ]

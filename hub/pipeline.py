@@ -30,6 +30,9 @@ from hub.persist.database import Database, Work, as_json
 from hub.persist.incidents import Incident, incident_of, move
 from hub.persist.listen import Listener
 from hub.persist.outbox import actor, offer
+from hub.persist.people import people_in_force
+from hub.quorum import witnessed
+from hub.trust import HubTrust
 from hub.validate import Gate, Judgement, judge_plan, verdict_entry
 
 LOOK_AGAIN_S = 2.0  # a notification may be lost; expiry has no notification
@@ -48,10 +51,17 @@ class Pipeline:
     mode: Mode
     answer_within: timedelta
     report_within: timedelta
+    trust: HubTrust | None = None  # with it the policy is what is published, not `gate`
 
     def run(self, stop: threading.Event) -> None:
         """Turn until told to stop; woken by the database, and every two seconds anyway."""
-        channels = ("sentinel_proposed", "sentinel_approved", "sentinel_checkpoint")
+        channels = (
+            "sentinel_proposed",
+            "sentinel_approved",
+            "sentinel_checkpoint",
+            "sentinel_witness",
+            "sentinel_trust",
+        )
         listener = Listener(self.db.dsn, channels=channels)
         complained = False
         while not stop.is_set():
@@ -67,11 +77,30 @@ class Pipeline:
 
     def turn(self, now: datetime) -> None:
         """Judge, dispatch and expire all that waits at this moment."""
+        self.judge_anew(now)
         while self.validate_next(now):
             pass
         while self.dispatch_next(now):
             pass
         self.expire_late(now)
+
+    def judge_anew(self, now: datetime) -> None:
+        """Plans that were shown under another policy are taken back, whoever has said yes."""
+        with self.db.transaction() as work:
+            in_force = work.one("policy_now")
+            for row in work.all("judged_otherwise", digest=in_force["digest"]) if in_force else ():
+                incident_id = str(row["incident_id"])
+                work.run("forget_answers", incident_id=incident_id)
+                work.run("forget_judgement", incident_id=incident_id)
+                move(
+                    work,
+                    incident_id=incident_id,
+                    before=[State.AWAITING],
+                    after=State.PROPOSED,
+                    by=_HUB,
+                    now=now,
+                    note="the policy changed since this was shown; it is judged anew",
+                )
 
     # 5 validate ------------------------------------------------------------------------------
 
@@ -84,9 +113,16 @@ class Pipeline:
             incident = incident_of(row)
             plan = records.from_builtins(row["plan"], Plan)
             not_after = now + self.answer_within
+            gate = self.trust.gate(work, self.gate.second, now=now) if self.trust else self.gate
             try:
                 judgement = judge_plan(
-                    incident, plan, gate=self.gate, mode=self.mode, now=now, not_after=not_after
+                    incident,
+                    plan,
+                    gate=gate,
+                    mode=self.mode,
+                    now=now,
+                    not_after=not_after,
+                    people=people_in_force(work),
                 )
             except SentinelError as error:  # what cannot be judged does not run
                 _give_to_a_person(work, incident, error, now=now)
@@ -106,7 +142,14 @@ class Pipeline:
     def dispatch_next(self, now: datetime) -> bool:
         """Sign and store the order of the oldest logged approval; False when none waits."""
         with self.db.transaction() as work:
+            self._take_keys(work)
             row = work.one("take_approved")
+            row = row and witnessed(
+                row,
+                work,
+                witnesses=self.desk.witness_vkeys,
+                quorum=self.desk.witness_quorum,
+            )
             if row is None:
                 return False
             incident_id, node = str(row["incident_id"]), row["node"]
@@ -119,6 +162,7 @@ class Pipeline:
                 envelope=envelope,
                 now=now,
                 not_after=order.not_after,
+                log_size=row["size"],
             )
             offer(
                 work,
@@ -141,6 +185,11 @@ class Pipeline:
             )
         _log.info("dispatched incident=%s node=%s order=%s", incident_id, node, order.order_id)
         return True
+
+    def _take_keys(self, work: Work) -> None:
+        published = self.trust.published(work) if self.trust else None
+        if published is not None:
+            self.desk.take_keys(published.keys)
 
     # silence ---------------------------------------------------------------------------------
 
@@ -212,9 +261,12 @@ def _expire(work: Work, incident_id: str, state: State, *, now: datetime) -> Non
     if state is State.DISPATCHED:
         after, note = State.UNKNOWN, "the node has not reported; a person must look"
     else:
+        given = (work.one("count_yes", incident_id=incident_id) or {}).get("given", 0)
         after, note = State.EXPIRED, "nobody answered in time; nothing was run"
+        if given:
+            note = f"only {given} said yes in time; nothing was run"
         if state is State.APPROVED:
-            note = "the approval was not in the log in time; nothing was run"
+            note = "the approval was not in the log, and witnessed, in time; nothing was run"
         judged = work.one("lock_judgement", incident_id=incident_id) or {}
         plan_id, digest = str(judged.get("plan_id", "")), judged.get("shown_digest")
         offer(

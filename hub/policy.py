@@ -4,6 +4,7 @@ import logging
 from datetime import UTC, datetime
 from typing import Any
 
+from appliance.errors import SettingsError
 from hub.persist.database import Database
 from hub.persist.outbox import actor, offer
 from hub.settings import ServeSettings
@@ -12,6 +13,14 @@ from policy.signed import InForce
 from policy.source import Loaded, Source, demand, load
 
 _log = logging.getLogger(__name__)
+
+
+def demand_one_source(settings: ServeSettings) -> None:
+    """Signed trust or files: never both, for then nobody could say which of them judges."""
+    for name in ("policy", "policy_key") if settings.trust_root else ("trust_key",):
+        if getattr(settings, name) is not None:
+            why = "with trust_root it is published" if settings.trust_root else "without trust_root"
+            raise SettingsError(f"{name}: {why}; remove one of the two")
 
 
 def source_of(settings: ServeSettings) -> Source:
@@ -31,6 +40,7 @@ def take(db: Database, settings: ServeSettings) -> Bundle:
     the earlier policy in force and nothing was judged with the new one.
     """
     with db.transaction() as work:
+        work.run("hold_policy")  # a first start has no row to lock, and two hubs may begin at once
         row = work.one("policy_in_force")
         before = InForce(**row) if row else None
         loaded = load(source_of(settings), before)

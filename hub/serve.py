@@ -12,11 +12,11 @@ import grpc
 
 from appliance.channel import SERVER_LIMITS, server_credentials
 from appliance.envelope import load_key
-from appliance.errors import LaunchError
+from appliance.errors import LaunchError, SentinelError
 from appliance.wire import sentinel_pb2_grpc
-from hub import policy
+from hub import policy, publish
 from hub.dispatch import OrderDesk
-from hub.errors import DatabaseError
+from hub.errors import DatabaseError, NotaryError
 from hub.ingest import Ingest, utc_now
 from hub.nodes import Nodes
 from hub.persist import ingest as storage
@@ -28,10 +28,14 @@ from hub.persist.status import beat
 from hub.pipeline import Pipeline
 from hub.settings import ServeSettings
 from hub.transport import Transport
+from hub.trust import HubTrust
+from hub.trust_offers import TrustOffers
 from hub.validate import Gate
+from hub.witnesses import Witnesses
 from policy.worker import GuardedReader
 
 BEAT_S = 5.0
+RENEW_EVERY_TURNS = 30  # of a second: a look whether the online part is due; it lasts days
 GRACE_S = 3.0  # for streams to end when we stop
 
 _log = logging.getLogger(__name__)
@@ -42,7 +46,9 @@ def run(settings: ServeSettings) -> int:
     with Database(settings.dsn, size=8) as db, GuardedReader() as second:
         _demand_schema(settings.dsn)
         tell_settings(db, "serve", settings)
-        gate = Gate(bundle=policy.take(db, settings), second=second)
+        policy.demand_one_source(settings)
+        db.people = trust = HubTrust(settings.trust_root) if settings.trust_root else None
+        gate = _gate(db, settings, second, trust)
         desk = OrderDesk(
             key=load_key(settings.order_key),
             vkey=_vkey(settings.audit_vkey),
@@ -56,12 +62,14 @@ def run(settings: ServeSettings) -> int:
             mode=settings.mode,
             answer_within=timedelta(seconds=settings.answer_within_s),
             report_within=timedelta(seconds=settings.report_within_s),
+            trust=trust,
         )
         stop = threading.Event()
         thread = threading.Thread(target=pipeline.run, args=(stop,), name="pipeline")
         thread.start()
         try:
-            return asyncio.run(_serve(settings, db, gate))
+            witnesses = Witnesses(db, desk.tree, desk.vkey)
+            return asyncio.run(_serve(settings, db, gate, witnesses, trust))
         finally:
             stop.set()
             thread.join()
@@ -72,14 +80,45 @@ def check(settings: ServeSettings) -> None:
     server_credentials(settings.identity)
     load_key(settings.order_key)
     _vkey(settings.audit_vkey)
-    policy.check(settings)
+    policy.demand_one_source(settings)
+    if settings.trust_root is None:
+        policy.check(settings)
+    else:
+        HubTrust(settings.trust_root)
+    if settings.trust_key:
+        load_key(settings.trust_key)
 
 
-async def _serve(settings: ServeSettings, db: Database, gate: Gate) -> int:
+def _gate(
+    db: Database, settings: ServeSettings, second: GuardedReader, trust: HubTrust | None
+) -> Gate:
+    if trust is None:
+        return Gate(bundle=policy.take(db, settings), second=second)
+    with db.transaction() as work:
+        gate = trust.gate(work, second, now=utc_now())
+    if gate.bundle.refusal:
+        why = gate.bundle.refusal
+        _log.error("%s; every command is refused until `sentinel policy publish`", why)
+    return gate
+
+
+async def _serve(
+    settings: ServeSettings,
+    db: Database,
+    gate: Gate,
+    witnesses: Witnesses,
+    trust: HubTrust | None,
+) -> int:
     nodes = Nodes(db)
     await asyncio.to_thread(nodes.all_disconnected)
     ingest = Ingest(lambda batch: storage.store_events(db, batch, now=utc_now()))
-    transport = Transport(ingest=ingest, nodes=nodes, max_in_flight=settings.max_in_flight)
+    transport = Transport(
+        ingest=ingest,
+        nodes=nodes,
+        witnesses=witnesses,
+        max_in_flight=settings.max_in_flight,
+        trust=TrustOffers(db, trust),
+    )
     server = grpc.aio.server(options=SERVER_LIMITS)
     sentinel_pb2_grpc.add_HubServicer_to_server(transport, server)  # type: ignore[no-untyped-call]
     address = f"{settings.bind}:{settings.port}"
@@ -92,8 +131,11 @@ async def _serve(settings: ServeSettings, db: Database, gate: Gate) -> int:
     tasks = [
         asyncio.create_task(ingest.run()),
         asyncio.create_task(_orders(db.dsn, transport)),
-        asyncio.create_task(_beat(db, nodes, transport, gate.bundle.digest)),
+        asyncio.create_task(_log_rounds(db.dsn, transport)),
+        asyncio.create_task(_beat(db, nodes, transport, gate, trust)),
     ]
+    if trust is not None:
+        tasks.append(asyncio.create_task(_trust(settings, db, transport, trust)))
     await _until_stopped(tasks)
     await transport.close()
     await server.stop(GRACE_S)
@@ -115,20 +157,58 @@ async def _until_stopped(tasks: list[asyncio.Task[None]]) -> None:
 
 
 async def _orders(dsn: str, transport: Transport) -> None:
-    """Offer new orders as the database announces them."""
-    listener = Listener(dsn, channels=("sentinel_order",))
+    """Offer new orders and halts as the database announces them."""
+    listener = Listener(dsn, channels=("sentinel_order", "sentinel_halt"))
     while True:
         await asyncio.to_thread(listener.wait, 1.0)
         try:
+            await transport.tell_halts()
             await transport.offer_orders()
         except DatabaseError as error:
             _log.warning("orders wait: %s", error)
 
 
-async def _beat(db: Database, nodes: Nodes, transport: Transport, digest: str) -> None:
+async def _log_rounds(dsn: str, transport: Transport) -> None:
+    """Offer the nodes new checkpoints as the database announces them."""
+    listener = Listener(dsn, channels=("sentinel_checkpoint",))
+    while True:
+        await asyncio.to_thread(listener.wait, 1.0)
+        try:
+            await transport.offer_log()
+        except (DatabaseError, NotaryError) as error:
+            _log.warning("the log's round waits: %s", error)
+
+
+async def _trust(
+    settings: ServeSettings, db: Database, transport: Transport, trust: HubTrust
+) -> None:
+    """Offer what is published as the database announces it, and keep it from going stale."""
+    listener = Listener(db.dsn, channels=("sentinel_trust",))
+    key = load_key(settings.trust_key) if settings.trust_key else None
+    complained = ""
+    while True:
+        try:
+            if key is not None:
+                hub = publish.Hub(db=db, root=trust.root, key=key)
+                await asyncio.to_thread(publish.renew, hub, now=utc_now())
+            await transport.offer_trust()
+            complained = ""
+        except SentinelError as error:
+            if str(error) != complained:
+                _log.error("signed trust is not renewed: %s", error)
+            complained = str(error)
+        for _ in range(RENEW_EVERY_TURNS):
+            if await asyncio.to_thread(listener.wait, 1.0):
+                break
+
+
+async def _beat(
+    db: Database, nodes: Nodes, transport: Transport, gate: Gate, trust: HubTrust | None
+) -> None:
     """Say every few seconds that we live, and which nodes do."""
     instance = f"{os.uname().nodename}:{os.getpid()}"
     while True:
+        digest = trust.policy_digest if trust else gate.bundle.digest
         detail = {"nodes": len(transport.connected), "policy": digest}
         try:
             await nodes.seen(transport.connected)

@@ -21,6 +21,8 @@ class ServeSettings(Settings, frozen=True, kw_only=True):
     order_key: Path  # Ed25519 private key (PEM) that signs orders
     log_origin: str  # the audit log's name, as in its checkpoints
     audit_vkey: Path  # the log's public key, or all of them, one a line: proofs are checked here
+    trust_root: Path | None = None  # the site's TUF root: policy, people and keys come under it
+    trust_key: Path | None = None  # Ed25519 private key (PEM) that keeps what is published fresh
     policy: Path | None = None  # folder of rules or signed policy file; none: the shipped rules
     policy_key: Path | None = None  # with it, only a policy file that this key signed (PEM)
     bind: str = "0.0.0.0"  # noqa: S104 - agents come from other hosts

@@ -21,14 +21,17 @@ from appliance.journal import shown
 from appliance.records import Event
 from appliance.wire import sentinel_pb2 as pb
 from appliance.wire.convert import from_wire
-from hub.errors import DatabaseError
+from hub.errors import DatabaseError, NotaryError
 from hub.ingest import Ingest
-from hub.nodes import Nodes
+from hub.nodes import Nodes, WaitingOrder
 from hub.persist.ingest import Received
+from hub.trust_offers import TrustOffers
+from hub.witnesses import Witnesses
 
 PROTOCOL = 1
 HELLO_WITHIN_S = 10.0
 CLOSE_WITHIN_S = 3.0
+MOST_OFFERS = 8  # of one order on one stream: a node that is never content waits for the next
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +45,10 @@ class Stream:
     node: str
     out: asyncio.Queue[pb.FromHub | None] = field(default_factory=asyncio.Queue)
     offered: set[str] = field(default_factory=set)
+    stale: dict[str, int] = field(default_factory=dict)  # how often an order's proof was
+    trust: dict[str, int] | None = None  # the versions its node believes; None: it has not said
+    trust_offered: str = ""  # digest of the published set it was sent
+    halts: set[tuple[str, bool]] = field(default_factory=set)  # told: which, and that it is over
 
     def end(self) -> None:
         """Close after what is queued."""
@@ -51,7 +58,17 @@ class Stream:
 class Transport:
     """The gRPC service `sentinel.v1.Hub`."""
 
-    def __init__(self, *, ingest: Ingest, nodes: Nodes, max_in_flight: int) -> None:
+    def __init__(
+        self,
+        *,
+        ingest: Ingest,
+        nodes: Nodes,
+        witnesses: Witnesses,
+        max_in_flight: int,
+        trust: TrustOffers | None = None,
+    ) -> None:
+        self._witnesses = witnesses
+        self._trust = trust
         self._ingest = ingest
         self._nodes = nodes
         self._max_in_flight = max_in_flight
@@ -91,9 +108,68 @@ class Transport:
             stream = self._streams.get(order.node)
             if stream is not None and order.order_id not in stream.offered:
                 stream.offered.add(order.order_id)
-                sealed = pb.SealedOrder(order_id=order.order_id, envelope=order.envelope)
-                stream.out.put_nowait(pb.FromHub(order=sealed))
-                _log.info("order offered node=%s order=%s", order.node, order.order_id)
+                await self._offer(order, stream)
+
+    async def offer_log(self, *nodes: str) -> None:
+        """Offer connected nodes the newest checkpoint, each with the proof from where it stands."""
+        for node, advance in await self._witnesses.offers(nodes or self.connected):
+            if stream := self._streams.get(node):
+                stream.out.put_nowait(pb.FromHub(log_advance=advance))
+
+    async def _offer(self, order: WaitingOrder, stream: Stream) -> None:
+        try:
+            log_from, path = await self._witnesses.proof(order.node, order.log_size)
+        except (DatabaseError, NotaryError) as error:  # without a proof the node must see a fork
+            stream.offered.discard(order.order_id)
+            _log.warning("order %s waits for its proof: %s", order.order_id, error)
+            return
+        sealed = pb.SealedOrder(
+            order_id=order.order_id,
+            envelope=order.envelope,
+            log_from=log_from,
+            consistency=path,
+        )
+        stream.out.put_nowait(pb.FromHub(order=sealed))
+        _log.info("order offered node=%s order=%s", order.node, order.order_id)
+
+    async def offer_trust(self) -> None:
+        """Send each node that has said what it believes what it lacks, once."""
+        for stream in list(self._streams.values()):
+            await self._offer_trust(stream)
+
+    async def _offer_trust(self, stream: Stream) -> None:
+        if self._trust is None or stream.trust is None:
+            return
+        offer = await self._trust.lacking(stream.trust)
+        if offer is not None and offer.digest != stream.trust_offered:
+            stream.trust_offered = offer.digest
+            stream.out.put_nowait(offer.message)
+            _log.info("signed trust offered node=%s", stream.node)
+
+    async def _held(self, said: pb.TrustHeld, stream: Stream) -> None:
+        if self._trust is not None:
+            stream.trust = dict(said.versions)
+            await self._trust.held(stream.node, said)
+            await self._offer_trust(stream)
+
+    async def tell_halts(self, *, again: Stream | None = None) -> None:
+        """Tell each connected node what halts it, and whose signature lifts that.
+
+        A node that says it is halted is told again: it may know more people by now.
+        """
+        if again is not None:
+            again.halts = {mark for mark in again.halts if not mark[1]}
+        for node, halt in await self._nodes.halts_for(self.connected):
+            stream, mark = self._streams.get(node), (halt.halt_id, bool(halt.resume))
+            if stream is not None and mark not in stream.halts:
+                stream.halts.add(mark)
+                stream.out.put_nowait(pb.FromHub(halt=halt))
+                _log.warning(
+                    "%s told node=%s halt=%s",
+                    "resumption" if halt.resume else "halt",
+                    node,
+                    halt.halt_id,
+                )
 
     async def close(self) -> None:
         """End every stream, and wait a moment until their nodes are marked as gone."""
@@ -121,11 +197,13 @@ class Transport:
         welcome = pb.Welcome(hub_version=__version__, max_in_flight=self._max_in_flight)
         stream.out.put_nowait(pb.FromHub(welcome=welcome))
         _log.info("connected node=%s spooled=%d", stream.node, first.hello.spooled)
+        await self.tell_halts()
         await self.offer_orders()
 
     async def _leave(self, stream: Stream) -> None:
         if self._streams.get(stream.node) is stream:
             del self._streams[stream.node]
+            self._witnesses.gone(stream.node)
             _log.info("disconnected node=%s", stream.node)
             with contextlib.suppress(DatabaseError):  # the next start marks it so
                 await self._nodes.disconnected(stream.node)
@@ -141,6 +219,14 @@ class Transport:
                         await self._event(message.event, stream)
                     case "order_taken":
                         await self._taken(message.order_taken.order_id, stream)
+                    case "order_stale":
+                        await self._stale(message.order_stale, stream)
+                    case "log_seen":
+                        await self._log_seen(message.log_seen, stream)
+                    case "trust_held":
+                        await self._held(message.trust_held, stream)
+                    case "node_state":
+                        await self._said(message.node_state, stream)
                     case other:
                         _log.warning("node=%s sent %s out of turn", stream.node, other)
                         break
@@ -162,6 +248,32 @@ class Transport:
     async def _taken(self, order_id: str, stream: Stream) -> None:
         if is_uuid(order_id):
             await self._nodes.order_taken(stream.node, order_id)
+
+    async def _stale(self, message: pb.OrderStale, stream: Stream) -> None:
+        """The node has accepted more of the log, or less: the order goes out again, re-proven."""
+        order_id = message.order_id
+        if order_id not in stream.offered:
+            return
+        self._witnesses.stale(stream.node, message.seen_size)
+        stream.stale[order_id] = stream.stale.get(order_id, 0) + 1
+        if stream.stale[order_id] > MOST_OFFERS:
+            _log.error("node=%s finds every proof of order %s stale", stream.node, order_id)
+            return
+        stream.offered.discard(order_id)
+        with contextlib.suppress(DatabaseError):  # the next turn offers it
+            await self.offer_orders()
+
+    async def _log_seen(self, message: pb.LogSeen, stream: Stream) -> None:
+        try:
+            await self._witnesses.heard(stream.node, message)
+            await self.offer_log(stream.node)
+        except (DatabaseError, NotaryError) as error:
+            _log.warning("what node=%s says of the log has to wait: %s", stream.node, error)
+
+    async def _said(self, state: pb.NodeState, stream: Stream) -> None:
+        """Durable before the next message is read: reports that follow need the key."""
+        await self._nodes.said(stream.node, state)
+        await self.tell_halts(again=stream if state.halted else None)
 
     async def _write(self, stream: Stream, context: Context) -> None:
         """Send what is queued; acknowledgements that wait together go together."""

@@ -1,7 +1,7 @@
 """Plan and policy → judgement: what an operator will be shown, and whether it may be approved.
 
-Every command and every undo is judged; the plan's ruling is its worst command's. A plan without
-a command that may run goes to a person as manual steps.
+Every command and every undo is judged; the plan's ruling is its worst command's, or block when an
+undo is. A plan without a command that may run goes to a person as manual steps.
 """
 
 import secrets
@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from appliance import records
+from appliance.people import People
 from appliance.records import JudgedStep, Mode, Plan, Shown, Step
 from hub.persist.incidents import Incident
 from policy.bundle import Bundle
@@ -17,7 +18,7 @@ from policy.evaluate import SecondReader, judge
 from policy.evidence import facts_of
 from policy.explain import MOST_INSIDE, MOST_OF_ONE, explain, found
 from policy.facts import Facts
-from policy.verdict import JudgedCommand, Ruling, Verdict, plain_reason
+from policy.verdict import JudgedCommand, Risk, Ruling, Verdict, plain_reason
 from policy.windows import is_open
 
 
@@ -48,13 +49,26 @@ class Judgement:
 
 
 def judge_plan(
-    incident: Incident, plan: Plan, *, gate: Gate, mode: Mode, now: datetime, not_after: datetime
+    incident: Incident,
+    plan: Plan,
+    *,
+    gate: Gate,
+    mode: Mode,
+    now: datetime,
+    not_after: datetime,
+    people: People | None = None,
 ) -> Judgement:
-    """Judge every command of a plan on the facts of its own incident, as they are now."""
+    """Judge every command of a plan on the facts of its own incident, as they are now.
+
+    How many must say yes is what `people` say of its risk; without them nobody can.
+    """
     window = is_open(gate.bundle.windows, now)
     facts = facts_of(incident.finding, change_window_open=window)
     judged = [_judge_step(step, gate=gate, facts=facts) for step in plan.steps]
-    worst = max((verdict.ruling for _, verdict in judged), default=Ruling.REVIEW)
+    rulings = [verdict.ruling for _, verdict in judged]
+    # A rollback that may not run makes its plan one that may not; one for a person stays for them.
+    rulings += [Ruling.BLOCK for step, _ in judged if step.undo_ruling == Ruling.BLOCK.word]
+    worst = max(rulings, default=Ruling.REVIEW)
     shown = Shown(
         incident_id=incident.incident_id,
         plan_id=plan.plan_id,
@@ -67,6 +81,8 @@ def judge_plan(
         policy_sequence=gate.sequence,
         mode=mode,
         not_after=not_after,
+        author=plan.author,
+        approvals_needed=people.needed([step.risk for step, _ in judged]) if people else 1,
         nonce=secrets.token_hex(16),
     )
     return Judgement(shown=shown, verdicts=[_panel(verdict, gate) for _, verdict in judged])
@@ -80,11 +96,13 @@ def verdict_entry(judgement: Judgement) -> dict[str, Any]:
         "ruling": shown.ruling,
         "policy_digest": shown.policy_digest,
         "shown_digest": records.digest_of(shown),
+        "approvals_needed": shown.approvals_needed,
         "commands": [
             {
                 "index": index,
                 "text": step.command,
                 "ruling": step.ruling,
+                "risk": step.risk,
                 "rule": step.rule,
                 "program_digest": step.program_digest,
             }
@@ -106,11 +124,18 @@ def _judge_step(step: Step, *, gate: Gate, facts: Facts) -> tuple[JudgedStep, Ve
         why=first.message,
         program_digest=verdict.program.digest if verdict.program else None,
         argv=verdict.program.argvs if verdict.program else (),
+        risk=_risk(verdict, undo),
         undo_ruling=undo.ruling.word if undo else None,
         undo_digest=undo.program.digest if undo and undo.program else None,
         undo_argv=undo.program.argvs if undo and undo.program else (),
     )
     return judged, verdict
+
+
+def _risk(verdict: Verdict, undo: Verdict | None) -> str:
+    """Of the command, and of the undo that may run after it; the worse of both."""
+    runs = [verdict, *([undo] if undo and undo.ruling is Ruling.ALLOW else [])]
+    return max(Risk.of(one.risk) for one in runs).word
 
 
 def _panel(verdict: Verdict, gate: Gate) -> dict[str, Any]:

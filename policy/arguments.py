@@ -41,19 +41,18 @@ def match_form(
 ) -> frozenset[str]:
     """The flags, options and subcommand words that were used; `Misfit` for the first misfit."""
     walk = _Walk(argv, rule, form, context)
-    match rule.style:
-        case "gnu" | "ps":
-            walk.gnu()
-        case "find":
-            walk.find()
-        case "exact":
-            walk.exactly()
-        case "subcommand":
-            walk.subcommand()
-        case "dd":
-            walk.pairs()
+    walk.go()
     walk.finish()
     return frozenset(walk.seen)
+
+
+def operand_words(
+    argv: tuple[str, ...], rule: CommandRule, form: Form, context: Context
+) -> tuple[str, ...]:
+    """The operands of a command that fits the form."""
+    walk = _Walk(argv, rule, form, context)
+    walk.go()
+    return tuple(walk.operand_words)
 
 
 def required_present(argv: tuple[str, ...], form: Form) -> int:
@@ -74,6 +73,21 @@ class _Walk:
         self.context = context
         self.seen: set[str] = set()
         self.operands = 0
+        self.operand_words: list[str] = []
+
+    def go(self) -> None:
+        """All words, as the program's style reads them."""
+        match self.rule.style:
+            case "gnu" | "ps":
+                self.gnu()
+            case "find":
+                self.find()
+            case "exact":
+                self.exactly()
+            case "subcommand":
+                self.subcommand()
+            case "dd":
+                self.pairs()
 
     def gnu(self) -> None:
         at = 1
@@ -250,6 +264,7 @@ class _Walk:
             if count < operand.most:
                 self.check(operand.type, self.argv[at], at)
                 self.operands += 1
+                self.operand_words.append(self.argv[at])
                 return at + 1
             count -= operand.most
         most = len(self.form.operands)

@@ -8,11 +8,12 @@ import posixpath
 
 import msgspec
 
-from policy.arguments import Context, Misfit, match_form, required_present
+from policy.arguments import Context, Misfit, match_form, operand_words, required_present
+from policy.needs import named_by, writable
 from policy.places import Guard, normal_path
 from policy.reader import Command
 from policy.rules import Bundle, CommandRule, Form, Overlay
-from policy.verdict import Effect, JudgedCommand, Reason, Ruling
+from policy.verdict import Effect, JudgedCommand, Reason, Risk, Ruling
 
 READER = "reader"  # the rule of refusals that come from the language itself
 WHOLE = -2  # a reason about the whole command, not one word
@@ -33,24 +34,36 @@ def judge_command(
 ) -> tuple[JudgedCommand, list[Reason]]:
     """One command against the forbidden programs and its specification."""
     name = posixpath.basename(command.argv[0])
-    reasons = [
-        *_forbidden(command, name, text, bundle),
-        *_overlaid(command, name, text, bundle.overlay, context),
-    ]
+    overlaid, least = _overlaid(command, name, text, bundle.overlay, context)
+    reasons = [*_forbidden(command, name, text, bundle), *overlaid]
     rule = bundle.commands.get(name)
-    paths: tuple[str, ...] = ()
-    where, effect, undo = "default", None, ""
     if rule is None:
         reasons += _unknown(command, text, context.guard)
+        judged = JudgedCommand(argv=command.argv, paths=(), rule="default", effect=None)
     else:
         form, reason = _by_rule(command, text, rule, context)
         reasons.append(reason)
         if reason.ruling is Ruling.REVIEW:
             reasons += _out_of_reach(command, text, context.guard)
-        paths, where = rule.paths, reason.rule
-        effect, undo = (form.effect.word, form.undo) if form else (None, "")
-    judged = JudgedCommand(argv=command.argv, paths=paths, rule=where, effect=effect, undo=undo)
+        judged = JudgedCommand(argv=command.argv, paths=rule.paths, rule=reason.rule, effect=None)
+        if form:
+            judged = _granted(judged, rule, form, least, context)
     return judged, reasons
+
+
+def _granted(
+    judged: JudgedCommand, rule: CommandRule, form: Form, least: Risk, context: Context
+) -> JudgedCommand:
+    """What the executor needs to know about a command that fits a form."""
+    operands = operand_words(judged.argv, rule, form, context) if form.needs else ()
+    return msgspec.structs.replace(
+        judged,
+        effect=form.effect.word,
+        undo=form.undo,
+        risk=max(form.risk, least),
+        needs=tuple(sorted({*form.needs, *named_by(judged.argv)})),
+        writes=writable(form.needs, operands),
+    )
 
 
 def _forbidden(command: Command, name: str, text: str, bundle: Bundle) -> list[Reason]:
@@ -68,10 +81,10 @@ def _forbidden(command: Command, name: str, text: str, bundle: Bundle) -> list[R
 
 def _overlaid(
     command: Command, name: str, text: str, overlay: Overlay | None, context: Context
-) -> list[Reason]:
-    """What the node's overlay has against the command; it has nothing to say for one."""
+) -> tuple[list[Reason], Risk]:
+    """What the node's overlay has against the command, and the risk it sees at least."""
     if overlay is None:
-        return []
+        return [], Risk.LOW
     reasons = [
         _reason(command, text, 0, ruling, code, rule.rule, rule.why, rule.hint)
         for code, ruling, rules in (
@@ -82,10 +95,11 @@ def _overlaid(
         if (rule := rules.get(name))
     ]
     if narrowed := overlay.narrowed.get(name):
-        _, reason = _by_rule(command, text, narrowed, context)
+        form, reason = _by_rule(command, text, narrowed, context)
         if reason.ruling > Ruling.ALLOW:
             reasons.append(msgspec.structs.replace(reason, rule=narrowed.rule))
-    return reasons
+        return reasons, form.risk if form else Risk.LOW
+    return reasons, Risk.LOW
 
 
 def _unknown(command: Command, text: str, guard: Guard) -> list[Reason]:

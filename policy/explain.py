@@ -7,8 +7,9 @@ outside printable ASCII written as an escape, so that nothing reaches a terminal
 import json
 from collections.abc import Sequence
 
+from policy.needs import WRITE, in_words
 from policy.reader import Pipeline, Program
-from policy.verdict import JudgedCommand, Reason, Ruling, Verdict
+from policy.verdict import JudgedCommand, Reason, Risk, Ruling, Verdict
 
 COLUMNS = 72  # the drawn command is cut around the span, so that it fits a terminal
 MOST_INSIDE = 8  # commands that a refused construct hides; more say nothing new
@@ -85,7 +86,9 @@ def _vectors(program: Program, verdict: Verdict) -> list[str]:
             mark = "|" if number else pipeline.join
             streams = _streams(pipeline, number)
             words = json.dumps(list(command.argv))
-            lines.append(f"    {mark:<2} {words}{streams}  {_about(next(judged))}".rstrip())
+            about = next(judged)
+            lines.append(f"    {mark:<2} {words}{streams}  {_about(about)}".rstrip())
+            lines += [f"         = {needed}" for needed in _needed(about)]
     return lines
 
 
@@ -105,4 +108,12 @@ def _about(command: JudgedCommand) -> str:
     if not command.effect:
         return ""
     undo = f"; undo: {command.undo}" if command.undo else ""
-    return f"{command.paths[0]}, effect: {command.effect}{undo}"
+    risk = ", risk: high" if command.risk is Risk.HIGH else ""
+    return f"{command.paths[0]}, effect: {command.effect}{risk}{undo}"
+
+
+def _needed(command: JudgedCommand) -> list[str]:
+    """What the command is granted beyond the closed sandbox, and where it may write."""
+    words = [word for word in command.needs if not word.startswith(WRITE)]
+    lines = [f"needs {word}: {told}" for word, told in zip(words, in_words(words), strict=True)]
+    return lines + [f"writes in {visible(path)}" for path in command.writes]

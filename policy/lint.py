@@ -33,6 +33,8 @@ def _about(command: CommandRule) -> list[str]:
     for form in command.forms:
         if form.effect > Effect.READ and not form.undo:
             found.append(f"{form.rule}: {command.name}: says nothing about undo")
+        if form.effect is Effect.DESTROY and not {"risk"} & (form.own | command.own):
+            found.append(f"{form.rule}: {command.name}: destroys, and says nothing about risk")
         if form.effect > Effect.READ and not form.hint:
             found.append(f"{form.rule}: {command.name}: has no hint for refusals")
     return found

@@ -5,7 +5,7 @@ worse of both. So there is nothing one could write that makes a verdict better.
 """
 
 import re
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -13,6 +13,7 @@ from policy import toml_text
 from policy.errors import PolicyError
 from policy.rules import Bundle, CommandRule, ForbidRule, Form, Overlay
 from policy.types import ArgumentType, Types
+from policy.verdict import Risk
 
 _HEADER = re.compile(r"\[\[(forbid|require-review|narrow|remove)\]\]\s*(?:#.*)?\Z")
 _WHERE_IN_ERROR = re.compile(r"`\$\.([a-z-]+)\[(\d+)\]")
@@ -36,6 +37,7 @@ class _Narrow(_Record, frozen=True, kw_only=True):
     without: tuple[str, ...] = ()  # flags, options and subcommands that are not used here
     options: dict[str, str] = {}  # a type that a value must fit as well
     operands: str = ""  # a type that every operand must fit as well
+    risk: Literal["low", "high"] = "low"  # at least this; it raises what the rule says
 
 
 class _File(_Record, frozen=True, kw_only=True):
@@ -151,6 +153,7 @@ def _narrow(form: Form, table: _Narrow, types: Types, where: str) -> Form:
         flags=form.flags - gone,
         options=options,
         operands=operands,
+        risk=max(form.risk, Risk.of(table.risk)),
     )
 
 

@@ -40,6 +40,8 @@ class FormSpec(_Record, frozen=True, kw_only=True):
     first: tuple[str, ...] = ()
     last: tuple[str, ...] = ()
     effect: Literal["read", "state", "destroy"] = "read"
+    risk: Literal["", "low", "high"] = ""
+    needs: tuple[str, ...] = ()
     why: str = ""
     hint: str = ""
     undo: str = ""

@@ -11,7 +11,7 @@ import msgspec
 
 from policy.places import Guard, Places
 from policy.types import ArgumentType, Types
-from policy.verdict import Effect, Ruling
+from policy.verdict import Effect, Risk, Ruling
 from policy.windows import Window
 
 Style = Literal["gnu", "ps", "find", "exact", "subcommand", "dd"]
@@ -38,6 +38,8 @@ class Form(msgspec.Struct, frozen=True, kw_only=True):
     first: frozenset[str]  # these words only right after the program: `kill -9 -1 7` is no signal 1
     last: frozenset[str]  # the line must end with one of these
     effect: Effect
+    risk: Risk  # how many people have to agree depends on it
+    needs: tuple[str, ...]  # what is granted beyond the closed sandbox (policy.needs)
     why: str
     hint: str
     undo: str

@@ -3,6 +3,7 @@
 The file is a DSSE envelope (`appliance.envelope`) around canonical JSON. Who loads one names the
 key and what was in force before; a file that is unsigned, damaged, older, or another one of the
 same sequence is a `PolicyError`, and a daemon turns that into a policy that refuses everything.
+The canonical JSON alone is the target `policy.json` of signed trust, which several people sign.
 """
 
 from collections.abc import Mapping
@@ -33,7 +34,7 @@ class SignedPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """The content of a signed policy file."""
 
     sequence: int
-    key_id: str  # who signed it
+    key_id: str | None  # who signed it; none: signed trust vouches for it
     checked: bool  # this very engine checked the examples before it was signed
     files: Mapping[str, bytes]
 
@@ -59,9 +60,16 @@ def sign(files: Mapping[str, bytes], *, sequence: int, key: Ed25519PrivateKey) -
 
     `sequence` is 1 or more, and greater than that of every policy signed before.
     """
+    sealed = seal(payload(files, sequence=sequence), payload_type=POLICY_TYPE, key=key)
+    open_signed(sealed, key=key.public_key())  # nothing leaves that a node would refuse to read
+    return sealed
+
+
+def payload(files: Mapping[str, bytes], *, sequence: int) -> bytes:
+    """What is signed. Raises `PolicyError` when the rules are broken or an example fails."""
     parse_bundle(files)
     try:
-        payload = msgspec.convert(
+        made = msgspec.convert(
             {
                 "engine": engine_digest(),
                 "sequence": sequence,
@@ -69,12 +77,9 @@ def sign(files: Mapping[str, bytes], *, sequence: int, key: Ed25519PrivateKey) -
             },
             _Payload,
         )
-        text = canonical.encode(msgspec.to_builtins(payload))
+        return canonical.encode(msgspec.to_builtins(made))
     except (msgspec.ValidationError, CanonicalError) as error:
         raise PolicyError(f"cannot be signed: {error}", file="policy", line=0) from error
-    sealed = seal(text, payload_type=POLICY_TYPE, key=key)
-    open_signed(sealed, key=key.public_key())  # nothing leaves that a node would refuse to read
-    return sealed
 
 
 def open_signed(
@@ -87,17 +92,31 @@ def open_signed(
     # 1. the key signed it, as a policy     3. it is not older than what was in force
     # 2. it has the one form                4. nor another one of the same sequence
     try:
-        payload = open_sealed(data, payload_type=POLICY_TYPE, key=key, most=MAX_FILE_BYTES)  # 1
-        canonical.decode(payload)  # 2
-        read = msgspec.json.decode(payload, type=_Payload)
-    except (EnvelopeError, CanonicalError, msgspec.DecodeError) as error:
+        inside = open_sealed(data, payload_type=POLICY_TYPE, key=key, most=MAX_FILE_BYTES)  # 1
+    except EnvelopeError as error:
+        raise PolicyError(f"not a policy of this key: {error}", file=name, line=1) from error
+    return _read(inside, by=key_id(key), before=before, name=name)  # 2, 3, 4
+
+
+def open_vouched(
+    data: bytes, *, before: InForce | None = None, name: str = "policy.json"
+) -> SignedPolicy:
+    """The same of a payload that signed trust vouches for: checks 2 to 4."""
+    return _read(data, by=None, before=before, name=name)
+
+
+def _read(data: bytes, *, by: str | None, before: InForce | None, name: str) -> SignedPolicy:
+    try:
+        canonical.decode(data)  # 2
+        read = msgspec.json.decode(data, type=_Payload)
+    except (CanonicalError, msgspec.DecodeError) as error:
         raise PolicyError(f"not a policy of this key: {error}", file=name, line=1) from error
     names = [file.name for file in read.files]
     if names != sorted(set(names)):
         raise PolicyError("its files are not in order, or one is there twice", file=name, line=1)
     found = SignedPolicy(
         sequence=read.sequence,
-        key_id=key_id(key),
+        key_id=by,
         checked=read.engine == engine_digest(),
         files={file.name: file.text.encode() for file in read.files},
     )

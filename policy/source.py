@@ -14,7 +14,7 @@ from policy.bundle import SHIPPED_RULES, parse_bundle, read_folder, refusal
 from policy.errors import PolicyError
 from policy.overlay import tightened
 from policy.rules import Bundle
-from policy.signed import InForce, SignedPolicy, open_signed
+from policy.signed import InForce, SignedPolicy, open_signed, open_vouched
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +57,22 @@ def demand(source: Source, before: InForce | None = None, *, examples: bool = Fa
     if source.overlay:
         bundle = tightened(bundle, source.overlay.name, _read(source.overlay))
     return Loaded(bundle=bundle, in_force=in_force, key_id=key)
+
+
+def vouched(data: bytes, *, before: InForce | None = None, overlay: Path | None = None) -> Loaded:
+    """The policy that signed trust vouches for; raises `PolicyError` when it cannot be used.
+
+    A broken overlay is this host's own trouble: it does not keep a policy away, it becomes one
+    that refuses everything, as at a start.
+    """
+    found = open_vouched(data, before=before)
+    bundle = parse_bundle(found.files, examples=not found.checked)
+    if overlay:
+        try:
+            bundle = tightened(bundle, overlay.name, _read(overlay))
+        except PolicyError as error:
+            bundle = refusal(error)
+    return Loaded(bundle=bundle, in_force=found.in_force)
 
 
 def _signed(policy: Path | None, key: Path, before: InForce | None) -> SignedPolicy:

@@ -4,6 +4,7 @@ An unknown key, a wrong type or an impossible combination is a `PolicyError` wit
 rule it stands in. What a table may say is in `policy.rule_format`.
 """
 
+import functools
 import re
 import sys
 from collections.abc import Iterable
@@ -15,11 +16,12 @@ from msgspec import structs
 from policy import toml_text
 from policy.errors import PolicyError
 from policy.lines import Lines
+from policy.needs import check_word
 from policy.places import Guard, Places, check_pattern
 from policy.rule_format import CommandSpec, FileSpec, ForbidSpec, FormSpec, TypeSpec, WindowSpec
 from policy.rules import CommandRule, ForbidRule, Form, Operand
 from policy.types import ArgumentType, Types
-from policy.verdict import Effect, Ruling
+from policy.verdict import Effect, Risk, Ruling
 from policy.windows import Window, window
 
 _OPERAND = re.compile(r"(.+?)([?*+]?)\Z")
@@ -231,6 +233,8 @@ def _form(command: CommandSpec, form: FormSpec, rule: str, types: Types, shared:
         first=_words(command.first + form.first),
         last=_words(command.last + form.last),
         effect=Effect[max(effect, command.effect, key=_severity).upper()],
+        risk=max(Risk.of(command.risk or "low"), Risk.of(form.risk or "low")),
+        needs=_needs(command.needs + form.needs),
         why=sys.intern(form.why or command.why),
         hint=sys.intern(form.hint or command.hint),
         undo=sys.intern(form.undo or command.undo),
@@ -251,6 +255,14 @@ _NONE: frozenset[str] = frozenset()
 def _words(words: Iterable[str]) -> frozenset[str]:
     """A set of words; thousands of rules share the same few, and the empty set."""
     return frozenset(map(sys.intern, words)) or _NONE
+
+
+@functools.cache
+def _needs(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Checked and in order; hundreds of rules share the same few."""
+    for word in words:
+        check_word(word)
+    return tuple(sorted(set(map(sys.intern, words))))
 
 
 def _only(command: CommandSpec, form: FormSpec) -> FormSpec | None:

@@ -45,6 +45,23 @@ class Effect(enum.IntEnum):
         return self.name.lower()
 
 
+class Risk(enum.IntEnum):
+    """What is at stake; the quorum of people who must agree depends on it."""
+
+    LOW = 0
+    HIGH = 1
+
+    @property
+    def word(self) -> str:
+        """The word used in rule files, in orders and in the list of people."""
+        return self.name.lower()
+
+    @classmethod
+    def of(cls, word: str) -> "Risk":
+        """The risk a word stands for; anything unknown is high."""
+        return cls.LOW if word == "low" else cls.HIGH
+
+
 class Reason(msgspec.Struct, frozen=True, kw_only=True):
     """Why one part of the line got its ruling."""
 
@@ -66,6 +83,9 @@ class JudgedCommand(msgspec.Struct, frozen=True, kw_only=True):
     rule: str
     effect: str | None  # "read", "state" or "destroy"; None without a specification
     undo: str = ""  # how an operator takes it back, in words
+    risk: Risk = Risk.HIGH  # what no rule knows is not taken lightly
+    needs: tuple[str, ...] = ()  # what it is granted beyond the closed sandbox (policy.needs)
+    writes: tuple[str, ...] = ()  # the folders and files that it may write
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +99,11 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     policy_digest: str
     effect: str | None  # the worst effect of its commands; None when one is unknown
 
+    @property
+    def risk(self) -> str:
+        """The worst risk of its commands; a line without any is not taken lightly."""
+        return max((command.risk for command in self.commands), default=Risk.HIGH).word
+
 
 def plain(verdict: Verdict) -> dict[str, Any]:
     """The verdict as JSON values, for answers, the database and the audit log."""
@@ -88,6 +113,7 @@ def plain(verdict: Verdict) -> dict[str, Any]:
         "argv": [list(argv) for argv in program.argvs] if program else [],
         "reasons": [plain_reason(reason) for reason in verdict.reasons],
         "effect": verdict.effect,
+        "risk": verdict.risk,
         "program": program.digest if program else None,
         "policy": verdict.policy_digest,
     }

@@ -8,6 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -125,6 +127,32 @@ def test_an_envelope_has_one_spelling(spelling: bytes) -> None:
     sealed = spelling % envelope.seal(b"payload", payload_type="a/b", key=KEY)
     with pytest.raises(EnvelopeError):
         envelope.open_sealed(sealed, payload_type="a/b", key=KEY.public_key())
+
+
+def test_a_public_key_is_read_as_it_was_written(tmp_path: Path) -> None:
+    for _ in range(20):
+        path = tmp_path / f"{uuid7()}.key"
+        key = envelope.make_key(path)
+        read = envelope.load_public_key(path.with_suffix(".pub"))
+        assert read.public_bytes_raw() == key.public_key().public_bytes_raw()
+        with pytest.raises(EnvelopeError):
+            envelope.load_public_key(path)
+
+
+def test_a_public_key_of_another_kind_or_form_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "key.pub"
+    good = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    other = X25519PrivateKey.generate().public_key()
+    for data in (
+        other.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
+        *(b"", b"\n", b"\xff", good + b"\n", b" " + good, good + good, good[:-1]),
+        *(good.replace(b"PUBLIC", b"PRIVATE"), good[:40] + good[41:], good[:40] + b"!" + good[41:]),
+    ):
+        file.write_bytes(data)
+        with pytest.raises(EnvelopeError):
+            envelope.load_public_key(file)
+    file.write_bytes(good)
+    assert envelope.load_public_key(file) == KEY.public_key()
 
 
 @given(st.binary(max_size=300))

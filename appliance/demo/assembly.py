@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from appliance.demo import leak, site
-from appliance.demo.site import Ports, Site
+from appliance.demo import leak, site, trust
+from appliance.demo.site import OPERATOR, Ports, Site
 from appliance.launch import (
     Bao,
     Launcher,
@@ -30,7 +30,6 @@ from hub.persist.migrate import migrate
 from hub.persist.outbox import actor
 from vault.pki import Pki, wait_ready
 
-OPERATOR = "demo"
 LINK_VALID = timedelta(hours=1)
 START_WITHIN_S = 60
 
@@ -47,6 +46,7 @@ class Wanted:
     console_port: int | None
     hub_port: int | None
     vault_port: int | None
+    password_only: bool = False  # no operator's key is asked for
 
 
 @dataclass(slots=True)
@@ -70,11 +70,12 @@ class Assembly:
             model=self.wanted.model,
             dsn=dsn,
             vault_token=site.make_token(),
+            password_only=self.wanted.password_only,
         )
         self._start_vault(chosen)
         site.make_keys(chosen)
-        site.sign_policy(chosen)
         site.write_settings(chosen)
+        self._publish(chosen)
         self._start_hub(chosen)
         self._start_node(chosen)
         return chosen
@@ -121,6 +122,11 @@ class Assembly:
         pki.bootstrap()
         site.make_identities(chosen, pki)
         self.say("start", "Vault API (OpenBao); certificates issued for hub, console and node")
+
+    def _publish(self, chosen: Site) -> None:
+        password_only = self.wanted.password_only
+        told = trust.publish(chosen, operator=OPERATOR, password_only=password_only)
+        self.say("start", f"policy, people and keys by {len(trust.SIGNERS)} signers; {told[0]}")
 
     def _start_hub(self, chosen: Site) -> None:
         for name in ("notary", "serve", "reason", "console"):

@@ -11,7 +11,9 @@ from typing import Self
 
 import httpx
 
+from appliance.envelope import load_key
 from appliance.errors import SentinelError
+from appliance.operator_key import sign
 
 _TIMEOUT_S = 15
 
@@ -33,6 +35,7 @@ class Console:
             follow_redirects=True,
             trust_env=False,
         )
+        self._name = ""
 
     def __enter__(self) -> Self:
         return self
@@ -42,13 +45,17 @@ class Console:
 
     def sign_in(self, name: str, password: str) -> None:
         """Sign in with name and password."""
+        self._name = name
         form = self._form("/sign-in", action="/sign-in")
         self._send("/sign-in", {**form, "name": name, "password": password})
 
-    def approve(self, incident_id: str, *, comment: str) -> None:
-        """Approve what the incident's page shows now."""
+    def approve(self, incident_id: str, *, comment: str, key: Path) -> None:
+        """Approve what the incident's page shows now, signed with the operator's own key."""
         action = f"/incidents/{incident_id}/approve"
         form = self._form(f"/incidents/{incident_id}", action=action)
+        if "signature" in form:  # not where passwords are enough
+            made = sign(load_key(key), operator=self._name, digest=form["shown_digest"])
+            form |= {"credential_id": made.credential_id, "signature": made.signature}
         self._send(action, {**form, "comment": comment})
 
     def page(self, path: str) -> str:

@@ -12,11 +12,10 @@ from appliance import envelope, launch
 from appliance.demo import leak
 from appliance.records import Mode
 from audit.signer import LocalSigner
-from policy.bundle import files_digest, read_folder
-from policy.signed import open_signed, sign
 from vault.pki import Issued, Pki
 
 NODE = "demo-node"
+OPERATOR = "demo"
 HUB_NAME = "localhost"
 ORIGIN = "demo.sentinel.internal/log"
 LEAK_LIMIT_MB = 120  # the fault is over this long before it is over its own bound
@@ -41,6 +40,12 @@ class Site:
     model: Path | None
     dsn: str
     vault_token: str
+    password_only: bool = False  # an attended demo: browsers trust its certificate too little
+
+    @property
+    def operator_key(self) -> Path:
+        """The demo operator's own key."""
+        return self.root / "keys" / "operator.key"
 
     @property
     def log_folder(self) -> Path:
@@ -53,9 +58,14 @@ class Site:
         return self.root / "keys" / "log.vkey"
 
     @property
-    def policy(self) -> Path:
-        """The signed policy, which hub and node both judge with."""
-        return self.root / "site.policy"
+    def trust(self) -> Path:
+        """The trust repository, which the demo's signers sign in."""
+        return self.root / "trust"
+
+    @property
+    def trust_root(self) -> Path:
+        """The root that hub, console and node pin."""
+        return self.root / "root.json"
 
     @property
     def console_url(self) -> str:
@@ -81,24 +91,11 @@ def make_keys(site: Site) -> None:
     """The order key and the audit key, once; a second start on the same folder keeps them."""
     keys = site.root / "keys"
     keys.mkdir(mode=0o700, exist_ok=True)
-    for name in ("order.key", "audit.key", "policy.key"):
+    for name in ("order.key", "audit.key"):
         if not (keys / name).exists():
             envelope.make_key(keys / name)
     signer = LocalSigner.from_pem(ORIGIN, (keys / "audit.key").read_bytes())
     site.vkey.write_text(signer.vkey + "\n", encoding="ascii")
-
-
-def sign_policy(site: Site) -> None:
-    """The shipped rules as a signed policy; signed anew only when they are others than before."""
-    key = envelope.load_key(site.root / "keys" / "policy.key")
-    files, before = read_folder(), None
-    if site.policy.exists():
-        before = open_signed(site.policy.read_bytes(), key=key.public_key()).in_force
-    if before is None or before.digest != files_digest(files):
-        sequence = before.sequence + 1 if before else 1
-        new = site.policy.with_suffix(".new")
-        new.write_bytes(sign(files, sequence=sequence, key=key))
-        new.replace(site.policy)
 
 
 def make_identities(site: Site, pki: Pki) -> None:
@@ -149,8 +146,8 @@ port = {site.ports.hub}
 order_key = "{site.root}/keys/order.key"
 log_origin = "{ORIGIN}"
 audit_vkey = "{site.vkey}"
-policy = "{site.policy}"
-policy_key = "{site.root}/keys/policy.pub"
+trust_root = "{site.trust_root}"
+trust_key = "{site.root}/keys/online.key"
 mode = "{site.mode.value}"
 
 {_identity(site, "hub")}"""
@@ -177,6 +174,7 @@ port = {site.ports.console}
 certificate = "{folder}/cert.pem"
 key = "{folder}/key.pem"
 session_key = "{site.root}/console/session.key"
+trust_root = "{site.trust_root}"
 """
 
 
@@ -207,10 +205,7 @@ def _executor(site: Site) -> str:
     return f"""node = "{NODE}"
 socket = "{site.root}/executor/socket"
 state_dir = "{site.root}/executor"
-order_key = "{site.root}/keys/order.pub"
-audit_vkey = "{site.vkey}"
-policy = "{site.policy}"
-policy_key = "{site.root}/keys/policy.pub"
+trust_root = "{site.trust_root}"
 mode = "{site.mode.value}"
 """
 

@@ -118,18 +118,22 @@ class LogAdvance(_message.Message):
     def __init__(self, note: _Optional[str] = ..., log_from: _Optional[int] = ..., consistency: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class LogSeen(_message.Message):
-    __slots__ = ("size", "root", "cosignature", "refusal", "kept")
+    __slots__ = ("size", "root", "cosignature", "refusal", "kept", "vkey", "fork")
     SIZE_FIELD_NUMBER: _ClassVar[int]
     ROOT_FIELD_NUMBER: _ClassVar[int]
     COSIGNATURE_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
     KEPT_FIELD_NUMBER: _ClassVar[int]
+    VKEY_FIELD_NUMBER: _ClassVar[int]
+    FORK_FIELD_NUMBER: _ClassVar[int]
     size: int
     root: str
     cosignature: str
     refusal: str
     kept: str
-    def __init__(self, size: _Optional[int] = ..., root: _Optional[str] = ..., cosignature: _Optional[str] = ..., refusal: _Optional[str] = ..., kept: _Optional[str] = ...) -> None: ...
+    vkey: str
+    fork: str
+    def __init__(self, size: _Optional[int] = ..., root: _Optional[str] = ..., cosignature: _Optional[str] = ..., refusal: _Optional[str] = ..., kept: _Optional[str] = ..., vkey: _Optional[str] = ..., fork: _Optional[str] = ...) -> None: ...
 
 class TrustBundle(_message.Message):
     __slots__ = ("files",)

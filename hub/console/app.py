@@ -8,12 +8,23 @@ from flask import Flask
 from flask_wtf import CSRFProtect
 
 from appliance.errors import SettingsError
-from hub.console import errors, present, security
-from hub.console.pages import audit, incident, incidents, nodes, people, signin, status
+from hub.console import errors, present, security, signing
+from hub.console.pages import (
+    audit,
+    incident,
+    incidents,
+    keys,
+    nodes,
+    people,
+    signin,
+    status,
+    trust,
+)
 from hub.console.settings import ConsoleSettings
 from hub.persist.database import Database
+from hub.trust import HubTrust
 
-_PAGES = (signin, incidents, incident, nodes, audit, status, people)
+_PAGES = (signin, incidents, incident, nodes, audit, trust, status, people, keys)
 _KEY_BYTES = 32
 
 
@@ -36,11 +47,16 @@ def create_app(settings: ConsoleSettings) -> Flask:
         PREFERRED_URL_SCHEME="https",
     )
     app.extensions["settings"] = settings
-    app.extensions["database"] = Database(settings.dsn, size=settings.database_connections)
+    signed = HubTrust(settings.trust_root) if settings.trust_root else None
+    database = Database(settings.dsn, size=settings.database_connections)
+    database.people = signed
+    app.extensions["database"] = database
+    app.extensions["trust"] = signed
     CSRFProtect(app)
     security.install(app)
     errors.install(app)
     present.install(app)
+    signing.install(app)
     for page in _PAGES:
         app.register_blueprint(page.pages)
     return app

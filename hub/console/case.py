@@ -1,7 +1,6 @@
 """One incident as its page shows it: stored JSON read into records, commands beside verdicts."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from appliance import records
@@ -19,7 +18,6 @@ from hub.console.chart import Chart, chart_of
 from hub.console.evidence import Line, line_of
 from hub.console.panel import Panel, panel_of
 from hub.console.words import NEXT
-from hub.persist.status import LogState
 from hub.persist.views import Details, Row
 
 MANUAL_IN = frozenset(State) - {
@@ -31,6 +29,9 @@ MANUAL_IN = frozenset(State) - {
 }
 """States in which the page offers to record what a person did."""
 
+PROPOSE_IN = frozenset({State.AWAITING, State.MANUAL})
+"""States in which an operator may propose other commands."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
@@ -39,6 +40,7 @@ class Command:
     number: int
     step: JudgedStep
     panel: Panel
+    done: list[Row]  # what persons did about it by hand
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,29 +87,14 @@ class Case:
         return self.state in MANUAL_IN
 
     @property
+    def may_propose(self) -> bool:
+        """Whether the page offers to propose other commands."""
+        return self.state in PROPOSE_IN
+
+    @property
     def labels(self) -> dict[str, str]:
         """What the ranking calls each piece of evidence."""
         return {item.evidence_id: item.label for item in self.plan.candidates} if self.plan else {}
-
-    def obstacle(self, log: LogState, role: str, now: datetime) -> str | None:
-        """Why this plan cannot be approved, or None when it can.
-
-        `hub.approve` decides; this only spares people a button that would refuse.
-        """
-        if self.state is not State.AWAITING or self.shown is None:
-            return self.next
-        if self.shown.ruling != "allow":
-            return (
-                f"The policy's ruling on this plan is “{self.shown.ruling}”. Only a plan whose"
-                " every command is “allow” can be approved; the reasons stand beside the commands."
-            )
-        if self.shown.not_after <= now:
-            return "This plan has expired; nothing was approved."
-        if log.trouble is not None:
-            return f"Approvals are closed: {log.trouble}. Without a record nothing may run."
-        if role == "viewer":
-            return "Your role, viewer, may look and not answer."
-        return None
 
 
 def case_of(details: Details) -> Case:
@@ -121,7 +108,7 @@ def case_of(details: Details) -> Case:
         finding=finding,
         plan=records.from_builtins(row["plan"], Plan) if row["plan"] else None,
         shown=shown,
-        commands=_commands(shown, row["verdicts"] or []),
+        commands=_commands(shown, row["verdicts"] or [], details.manual),
         evidence=[line_of(item) for item in finding.evidence],
         charts=[chart_of(item) for item in finding.evidence if isinstance(item, MetricEvidence)],
         reports=[records.from_builtins(item["body"], Report) for item in details.reports],
@@ -130,12 +117,23 @@ def case_of(details: Details) -> Case:
     )
 
 
-def _commands(shown: Shown | None, verdicts: list[dict[str, Any]]) -> list[Command]:
+def _commands(
+    shown: Shown | None, verdicts: list[dict[str, Any]], manual: list[Row]
+) -> list[Command]:
     """What was shown and is bound by the digest, with the verdicts' longer reasons beside it."""
     if shown is None:
         return []
     padded = [*verdicts, *({} for _ in shown.steps)]
     return [
-        Command(number=number, step=step, panel=panel_of(step.command, step.ruling, verdict))
+        Command(
+            number=number,
+            step=step,
+            panel=panel_of(step.command, step.ruling, verdict),
+            done=[
+                one
+                for one in manual
+                if (one["plan_id"], one["step"]) == (shown.plan_id, number - 1)
+            ],
+        )
         for number, (step, verdict) in enumerate(zip(shown.steps, padded, strict=False), start=1)
     ]

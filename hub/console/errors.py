@@ -14,7 +14,14 @@ from werkzeug.exceptions import HTTPException
 
 from appliance.errors import SentinelError
 from appliance.journal import shown
-from hub.errors import ApprovalError, DatabaseError, MoveError, NotaryError
+from hub.errors import (
+    ApprovalError,
+    CredentialError,
+    DatabaseError,
+    FleetError,
+    MoveError,
+    NotaryError,
+)
 from hub.persist.operators import OperatorError
 from hub.persist.sign_in import SigninError
 
@@ -22,7 +29,9 @@ _log = logging.getLogger(__name__)
 
 _STATUS: dict[type[SentinelError], HTTPStatus] = {
     ApprovalError: HTTPStatus.CONFLICT,
+    CredentialError: HTTPStatus.CONFLICT,
     MoveError: HTTPStatus.CONFLICT,
+    FleetError: HTTPStatus.CONFLICT,
     OperatorError: HTTPStatus.CONFLICT,
     SigninError: HTTPStatus.UNAUTHORIZED,
     NotaryError: HTTPStatus.SERVICE_UNAVAILABLE,

@@ -12,6 +12,12 @@ def field(name: str, *, most: int) -> str:
     return request.form.get(name, "").replace("\0", "").replace("\r\n", "\n").strip()[:most]
 
 
+def lines(name: str, *, most: int) -> list[str]:
+    """A form field's lines, the empty ones too; none when there is nothing in any."""
+    text = request.form.get(name, "").replace("\0", "").replace("\r\n", "\n")[:most]
+    return text.split("\n") if text.strip() else []
+
+
 def asked(name: str, *, most: int = 200) -> str:
     """A query parameter, as `field` reads a form's."""
     return request.args.get(name, "").replace("\0", "").strip()[:most]

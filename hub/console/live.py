@@ -13,6 +13,7 @@ from flask import Response, make_response, render_template, request
 from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 
+from hub.console import trust
 from hub.console.access import HAVE, database, now, settings, who
 from hub.persist import views
 
@@ -23,6 +24,7 @@ _MARK = re.compile(r"([a-z]+)=([0-9a-f]{16})")
 def page(template: str, *sections: str, **context: Any) -> ResponseReturnValue:
     """The page, or only what changed of it for a browser that has it already."""
     context["strip"] = views.strip(database(), now=now())
+    context["trust_bad"], context["trust_soon"] = trust.warning()
     context |= {"who": who(), "now": now(), "refresh_s": settings().refresh_s}
     names = ("strip", *sections)
     parts = {name: _part(name, context) for name in names}

@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 from appliance import __version__
 from appliance.journal import shown
 from appliance.lifecycle import State
-from hub.console.words import CONDITIONS, OUTCOMES, RULINGS, SEVERITIES, STATES, Badge
+from hub.console.words import CONDITIONS, MANUAL, OUTCOMES, RULINGS, SEVERITIES, STATES, Badge
 from policy import explain
 
 _HIDDEN = {  # direction marks, zero width, joiners, byte order mark: what is read must be what is
@@ -54,6 +54,7 @@ def install(app: Flask) -> None:
         "ruling_badge": lambda name: badge(RULINGS.get(name, Badge(name, "?", "bad"))),
         "effect_badge": badge,
         "outcome_badge": lambda name: badge(OUTCOMES.get(name, Badge(name, "?", "bad"))),
+        "manual_badge": lambda name: badge(MANUAL.get(name, Badge(name, "?", "quiet"))),
         "condition_name": lambda name: CONDITIONS.get(name, name),
         "state_name": lambda state: STATES[State(state)].text,
         "asset": lambda name: f"/static/{name}?v={__version__}",  # url_for fails on a foreign host

@@ -17,7 +17,10 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",  # a one-time link stays between two
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), usb=()",
+    "Permissions-Policy": (
+        "camera=(), geolocation=(), microphone=(), usb=(), "
+        "publickey-credentials-get=(self), publickey-credentials-create=(self)"
+    ),
 }
 
 

@@ -15,6 +15,7 @@ from appliance.errors import LaunchError, SettingsError
 from hub.console.app import create_app, session_key
 from hub.console.settings import ConsoleSettings
 from hub.persist.in_force import tell_settings_once_it_can
+from hub.trust import HubTrust
 
 _log = logging.getLogger(__name__)
 _GRACE_S = 10  # requests under way at the end may take so long
@@ -24,6 +25,8 @@ def check(settings: ConsoleSettings) -> None:
     """Whether it could start: certificate, key and session key can be read and fit."""
     _tls(settings)
     session_key(settings.session_key)
+    if settings.trust_root:
+        HubTrust(settings.trust_root)
 
 
 def run(settings: ConsoleSettings) -> int:

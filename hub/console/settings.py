@@ -26,6 +26,7 @@ class ConsoleSettings(Settings, frozen=True, kw_only=True):
     certificate: Path  # TLS certificate chain (PEM) that browsers see
     key: Path  # its private key (PEM)
     session_key: Path  # secret of the form tokens; made at the first start when it is missing
+    trust_root: Path | None = None  # the site's TUF root, to say who may answer
     bind: str = "127.0.0.1"  # address to listen on
     port: Port = 8443
     names: tuple[str, ...] = ()  # host names a browser may use; empty: any

@@ -79,6 +79,12 @@ OUTCOMES = {
     "outcome_unknown": Badge("outcome unknown", "?", "bad"),
 }
 
+MANUAL = {
+    "worked": Badge("it worked", "✔", "good"),
+    "did_not_work": Badge("it did not work", "✖", "bad"),
+    "not_done": Badge("not done", "○", "quiet"),
+}
+
 CONDITIONS = {
     "host_memory": "host memory",
     "process_memory": "process memory",

@@ -55,6 +55,7 @@ LEFT JOIN LATERAL (
     SELECT string_agg(operator, ' and ' ORDER BY approved_at) AS operator,
            max(approved_at) AS approved_at, (array_agg(body ORDER BY approved_at DESC))[1] AS body
     FROM approval WHERE approval.incident_id = incident.incident_id
+      AND approval.shown_digest = judgement.shown_digest
 ) approval ON true
 LEFT JOIN exec_order USING (incident_id)
 WHERE incident.incident_id = %(incident_id)s;

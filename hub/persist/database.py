@@ -6,10 +6,11 @@ database refuses becomes a `DatabaseError` with one readable line.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import psycopg
 from psycopg.rows import DictRow, dict_row
@@ -17,6 +18,7 @@ from psycopg.types.json import Jsonb, set_json_dumps
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from appliance import records
+from appliance.people import People
 from hub.errors import DatabaseError, EventError, MoveError
 
 _FOLDER = Path(__file__).parent
@@ -24,6 +26,8 @@ _CONNECT_TIMEOUT_S = 5
 
 set_json_dumps(records.to_json)
 
+
+Row = dict[str, Any]
 
 as_json = Jsonb  # marks a record, list or dict as a `jsonb` parameter
 
@@ -50,11 +54,22 @@ def _add(found: dict[str, str], name: str, text: str, path: Path) -> None:
     found[name] = text
 
 
+class PeopleSource(Protocol):
+    """Where a process has the people in force from, if not from the database's own word."""
+
+    def people(self, work: "Work", *, now: datetime) -> People | None:
+        """Who may say yes at this moment; None: nobody."""
+        ...
+
+
 class Work:
     """One transaction; named queries with named parameters."""
 
-    def __init__(self, connection: psycopg.Connection[DictRow]) -> None:
+    def __init__(
+        self, connection: psycopg.Connection[DictRow], *, people: "PeopleSource | None" = None
+    ) -> None:
         self._connection = connection
+        self.people = people  # where the people in force come from; see hub/persist/people.py
 
     def one(self, query: str, **parameters: Any) -> dict[str, Any] | None:
         """The first row, or None."""
@@ -82,6 +97,7 @@ class Database:
 
     def __init__(self, dsn: str, *, size: int = 4) -> None:
         self.dsn = dsn
+        self.people: PeopleSource | None = None  # set where the list is published as signed trust
         self._pool: ConnectionPool[psycopg.Connection[DictRow]] = ConnectionPool(
             dsn,
             min_size=1,
@@ -97,7 +113,7 @@ class Database:
         """A transaction: commits at the end of the block, rolls back on any exception."""
         try:
             with self._pool.connection() as connection:
-                yield Work(connection)
+                yield Work(connection, people=self.people)
         except PoolTimeout as error:
             raise DatabaseError("PostgreSQL does not answer; see its log") from error
         except psycopg.errors.CheckViolation as error:

@@ -192,7 +192,7 @@ def save_plan(db: Database, *, incident_id: str, holder: str, plan: Plan, now: d
             actor=by,
             incident=incident_id,
             at=now,
-            body=_proposed(plan),
+            body=proposed_entry(plan),
         )
         return move(
             work,
@@ -205,11 +205,13 @@ def save_plan(db: Database, *, incident_id: str, holder: str, plan: Plan, now: d
         )
 
 
-def _proposed(plan: Plan) -> dict[str, Any]:
+def proposed_entry(plan: Plan) -> dict[str, Any]:
+    """The body of the `plan.proposed` entry."""
     run = plan.model
     return {
         "plan_id": plan.plan_id,
         "origin": plan.origin,
+        "author": plan.author,
         "diagnosis": shown(plan.diagnosis, most=2000),
         "plan_digest": records.digest_of(plan),
         "model_error": plan.model_error,

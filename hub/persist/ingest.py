@@ -16,9 +16,11 @@ from appliance.ids import uuid7
 from appliance.journal import shown
 from appliance.lifecycle import FINAL, State
 from appliance.records import Cleared, Dropped, Event, Finding, Outcome, Persisting, Report
+from hub.persist import reports
 from hub.persist.database import Database, Work
 from hub.persist.incidents import move, record_history
 from hub.persist.outbox import Actor, actor, offer
+from hub.persist.reports import Word
 
 ENDED_BY_ITSELF = [  # from these, the end of the condition ends the incident
     State.OPEN,
@@ -73,7 +75,7 @@ def _store(work: Work, received: Received, *, now: datetime) -> str | None:
         case Persisting() as persisting:
             why = _persist(work, persisting, node=node, by=by, now=now)
         case Report() as report:
-            why = _report(work, report, node=node, by=by, now=now)
+            why = take_report(work, report, node=node, now=now)
         case Dropped() as dropped:
             work.run("count_dropped", node=node, count=dropped.count)
             body = {"node": node, "count": dropped.count}
@@ -178,8 +180,17 @@ def _persist(
     return None
 
 
-def _report(work: Work, report: Report, *, node: str, by: Actor, now: datetime) -> str | None:
+def take_report(work: Work, report: Report, *, node: str, now: datetime) -> str | None:
+    """A node's word on an order, or on a rollback; why not, when it is nobody's word."""
+    by, word = actor("node", node, node=node), reports.whose(work, report, node=node)
+    if isinstance(word, str):
+        return word
+    if word is Word.HELD:
+        return reports.hold(work, report, node=node, now=now)
     row = work.one("lock_order", order_id=report.order_id)
+    if row is None and word is Word.EXECUTOR:
+        _of_a_stranger(work, report, node=node, by=by, now=now)
+        return None
     if row is None or row["node"] != node:
         return f"no order {shown(report.order_id, most=80)} was given to {node}"
     incident_id = str(row["incident_id"])
@@ -192,44 +203,72 @@ def _report(work: Work, report: Report, *, node: str, by: Actor, now: datetime) 
         now=now,
     ):
         return None  # the same report under another event id
-    offer(work, actor=by, incident=incident_id, at=now, **_result_entry(report))
-    move(
-        work,
-        incident_id=incident_id,
-        before=[State.DISPATCHED, State.UNKNOWN],
-        after=AFTER_REPORT[report.outcome],
-        by=by,
-        now=now,
-        note=_sentence(report),
+    if word is Word.EXECUTOR:
+        reports.count(work, report, node=node, now=now)
+    key = reports.pinned_key(work, node)
+    offer(work, actor=by, incident=incident_id, at=now, **_result_entry(report, word, key))
+    before, after = _move_of(report)
+    note = _sentence(report) if word is Word.EXECUTOR else f"{_sentence(report)} (not signed)"
+    moved = move(
+        work, incident_id=incident_id, before=before, after=after, by=by, now=now, note=note
     )
+    if not moved:  # the incident has moved on; what the node says is part of its history
+        state = State(row["state"])
+        record_history(
+            work, incident_id=incident_id, before=state, after=state, by=by, now=now, note=note
+        )
     if row["cleared_at"] is not None:
         _end(work, incident_id=incident_id, by=by, now=now)
     return None
 
 
-def _result_entry(report: Report) -> dict[str, Any]:
-    if report.outcome is Outcome.REFUSED:
-        body = {
-            "order_id": report.order_id,
-            "step": shown(report.refused_step or ""),
+def _of_a_stranger(work: Work, report: Report, *, node: str, by: Actor, now: datetime) -> None:
+    """A node reports on an order that is not ours: somebody else has our order key, or our past."""
+    reports.count(work, report, node=node, now=now)
+    key, number = reports.pinned_key(work, node) or "", report.number
+    reports.trouble(work, node=node, key=key, kind="stranger", first=number, last=number, now=now)
+    offer(work, actor=by, at=now, **_result_entry(report, Word.EXECUTOR, key))
+
+
+def _move_of(report: Report) -> tuple[list[State], State]:
+    """Which move a report makes; after a rollback the incident waits for a person."""
+    if report.undo_of is not None:
+        return [State.DISPATCHED, State.UNKNOWN, State.EXECUTED], State.UNRESOLVED
+    return [State.DISPATCHED, State.UNKNOWN], AFTER_REPORT[report.outcome]
+
+
+def _result_entry(report: Report, word: Word, key: str | None) -> dict[str, Any]:
+    body = reports.about(report, word, key=key)
+    if report.undo_of is not None:
+        body |= {
+            "undo_of": report.undo_of,
+            "step": shown(report.refused_step or "") or None,
             "reason": shown(report.reason),
+            "outcome": report.outcome.value,
+            "steps": _steps(report),
         }
+        return {"type": "exec.rollback", "outcome": report.outcome.value, "body": body}
+    if report.outcome is Outcome.REFUSED:
+        body |= {"step": shown(report.refused_step or ""), "reason": shown(report.reason)}
         return {"type": "exec.refuse", "outcome": "refused", "body": body}
-    steps = [
+    body |= {
+        "outcome": report.outcome.value,
+        "mode": "dry_run" if report.outcome is Outcome.DRY_RUN else "live",
+        "steps": _steps(report),
+    }
+    return {"type": "exec.result", "outcome": report.outcome.value, "body": body}
+
+
+def _steps(report: Report) -> list[dict[str, Any]]:
+    return [
         {"index": step.index, "exit_status": step.exit_status, "output_sha256": step.output_sha256}
         for step in report.steps
     ]
-    result: dict[str, Any] = {
-        "order_id": report.order_id,
-        "report_id": report.report_id,
-        "outcome": report.outcome.value,
-        "mode": "dry_run" if report.outcome is Outcome.DRY_RUN else "live",
-        "steps": steps,
-    }
-    return {"type": "exec.result", "outcome": report.outcome.value, "body": result}
 
 
 def _sentence(report: Report) -> str:
+    if report.undo_of is not None:
+        return _undo_sentence(report)
     words = {
         Outcome.REFUSED: f"the node refused at {report.refused_step}: {report.reason}",
         Outcome.DRY_RUN: "dry run: every check passed, nothing was run",
@@ -239,3 +278,15 @@ def _sentence(report: Report) -> str:
         Outcome.UNKNOWN: f"the outcome is unknown: {report.reason}",
     }
     return words[report.outcome]
+
+
+def _undo_sentence(report: Report) -> str:
+    also = f"; {report.reason}" if report.reason else ""
+    words = {
+        Outcome.REFUSED: f"not rolled back: refused at {report.refused_step}: {report.reason}",
+        Outcome.SUCCEEDED: f"rolled back: {len(report.steps)} commands ended with status 0{also}",
+        Outcome.FAILED: f"rolled back in part: {report.reason}",
+        Outcome.TIMED_OUT: f"rolled back in part: {report.reason}",
+        Outcome.UNKNOWN: f"whether it was rolled back is unknown: {report.reason}",
+    }
+    return words.get(report.outcome, f"not rolled back{also}")

@@ -69,7 +69,9 @@ FOR UPDATE;
 -- add_plan --
 -- Store a proposal
 INSERT INTO plan (plan_id, incident_id, created_at, body)
-VALUES (%(plan_id)s, %(incident_id)s, %(now)s, %(body)s);
+VALUES (%(plan_id)s, %(incident_id)s,
+        (SELECT greatest(%(now)s, max(created_at) + interval '1 microsecond')  -- clocks may differ
+         FROM plan WHERE incident_id = %(incident_id)s), %(body)s);
 
 -- take_proposed --
 -- The oldest plan that waits for judgement, locked, with its incident
@@ -90,7 +92,11 @@ FOR UPDATE OF incident SKIP LOCKED;
 INSERT INTO judgement (incident_id, plan_id, judged_at, ruling, policy_digest, shown,
                        shown_digest, verdicts)
 VALUES (%(incident_id)s, %(plan_id)s, %(now)s, %(ruling)s, %(policy_digest)s, %(shown)s,
-        %(shown_digest)s, %(verdicts)s);
+        %(shown_digest)s, %(verdicts)s)
+ON CONFLICT (incident_id) DO UPDATE  -- another plan, by an operator
+SET plan_id = excluded.plan_id, judged_at = excluded.judged_at, ruling = excluded.ruling,
+    policy_digest = excluded.policy_digest, shown = excluded.shown,
+    shown_digest = excluded.shown_digest, verdicts = excluded.verdicts;
 
 -- set_expiry --
 -- Until when the incident waits for an answer
@@ -109,9 +115,11 @@ FOR UPDATE;
 SELECT * FROM incident WHERE incident_id = %(incident_id)s FOR UPDATE;
 
 -- add_approval --
--- One yes for an incident
-INSERT INTO approval (approval_id, incident_id, operator, approved_at, body, audit_id)
-VALUES (%(approval_id)s, %(incident_id)s, %(operator)s, %(now)s, %(body)s, %(audit_id)s);
+-- One person's yes to one digest; no row when they said it before
+INSERT INTO approval (approval_id, incident_id, shown_digest, operator, approved_at, body, audit_id)
+VALUES (%(approval_id)s, %(incident_id)s, %(shown_digest)s, %(operator)s, %(now)s, %(body)s,
+        %(audit_id)s)
+ON CONFLICT DO NOTHING;
 
 -- take_approved --
 -- The oldest approved incident whose every approval is under a checkpoint, locked, with all the
@@ -130,6 +138,7 @@ CROSS JOIN LATERAL (
            max(approval.approved_at) AS at
     FROM approval LEFT JOIN audit_entry entry ON entry.entry_id = approval.audit_id
     WHERE approval.incident_id = incident.incident_id
+      AND approval.shown_digest = judgement.shown_digest
 ) given
 WHERE incident.state = 'approved' AND given.logged
 ORDER BY given.at
@@ -138,12 +147,13 @@ FOR UPDATE OF incident SKIP LOCKED;
 
 -- add_order --
 -- The signed order, before it leaves
-INSERT INTO exec_order (order_id, incident_id, node, envelope, created_at, not_after)
-VALUES (%(order_id)s, %(incident_id)s, %(node)s, %(envelope)s, %(now)s, %(not_after)s);
+INSERT INTO exec_order (order_id, incident_id, node, envelope, created_at, not_after, log_size)
+VALUES (%(order_id)s, %(incident_id)s, %(node)s, %(envelope)s, %(now)s, %(not_after)s,
+        %(log_size)s);
 
 -- waiting_orders --
 -- Orders that these nodes have not taken yet and may still take
-SELECT order_id, node, envelope FROM exec_order
+SELECT order_id, node, envelope, log_size FROM exec_order
 WHERE taken_at IS NULL AND reported_at IS NULL AND node = ANY (%(nodes)s)
   AND not_after > %(now)s
 ORDER BY created_at;
@@ -155,7 +165,8 @@ WHERE order_id = %(order_id)s AND node = %(node)s AND taken_at IS NULL;
 
 -- lock_order --
 -- An order with its incident, locked
-SELECT exec_order.order_id, exec_order.node, incident.incident_id, incident.cleared_at
+SELECT exec_order.order_id, exec_order.node, incident.incident_id, incident.cleared_at,
+       incident.state::text AS state
 FROM exec_order JOIN incident USING (incident_id)
 WHERE order_id::text = %(order_id)s
 FOR UPDATE OF incident;
@@ -286,11 +297,12 @@ LEFT JOIN plan ON plan.plan_id = judgement.plan_id
 LEFT JOIN LATERAL (
     SELECT max(approved_at) AS approved_at
     FROM approval WHERE approval.incident_id = incident.incident_id
+      AND approval.shown_digest = judgement.shown_digest
 ) approval ON true
 LEFT JOIN exec_order ON exec_order.incident_id = incident.incident_id
 LEFT JOIN LATERAL (
     SELECT body, received_at FROM report
-    WHERE report.order_id = exec_order.order_id
+    WHERE report.order_id = exec_order.order_id AND report.body ->> 'undo_of' IS NULL
     ORDER BY received_at DESC LIMIT 1
 ) report ON true
 WHERE incident.incident_id = %(incident_id)s;
@@ -299,6 +311,10 @@ WHERE incident.incident_id = %(incident_id)s;
 -- How many log entries an incident has, with the one that is about to be offered
 SELECT (SELECT count(*) FROM audit_entry WHERE incident = %(incident)s)
      + (SELECT count(*) FROM audit_outbox WHERE incident = %(incident)s) + 1 AS entries;
+
+-- hold_policy --
+-- Nobody else takes a policy until the transaction ends
+LOCK TABLE policy_in_force IN SHARE ROW EXCLUSIVE MODE;
 
 -- policy_in_force --
 -- The policy that the hub judged with last

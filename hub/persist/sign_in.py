@@ -14,6 +14,7 @@ from appliance.journal import shown
 from hub.persist.database import Database, Work
 from hub.persist.operators import changed, fits, hash_password, token_hash
 from hub.persist.outbox import actor, offer
+from hub.persist.people import role_in_force
 
 _SEEN_EVERY = timedelta(seconds=15)  # writing "seen" on every click would be a lot of nothing
 
@@ -41,7 +42,7 @@ class Session:
 
     session_id: str  # names it in the audit log; it is not the token
     name: str
-    role: str
+    role: str  # that of people.json, where one is in force
     expires_at: datetime
 
 
@@ -123,9 +124,8 @@ def session_of(
             return None
         if touch and now - row["seen_at"] > _SEEN_EVERY:
             work.run("session_seen", token_hash=key, now=now)
-    return Session(
-        session_id=key[:16], name=row["name"], role=row["role"], expires_at=row["expires_at"]
-    )
+        role = role_in_force(work, row["name"], row=row["role"])
+    return Session(session_id=key[:16], name=row["name"], role=role, expires_at=row["expires_at"])
 
 
 def sign_out(db: Database, *, token: str, now: datetime) -> None:

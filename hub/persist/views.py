@@ -6,7 +6,11 @@ from datetime import datetime
 from typing import Any
 
 from appliance.lifecycle import FINAL, NEEDS_A_PERSON, State
+from appliance.people import Credential, People
+from appliance.report_chain import fingerprint
 from hub.persist.database import Database, Work
+from hub.persist.people import people_in_force, usable
+from hub.persist.reports import sentence
 from hub.persist.status import NOTARY_SILENT as SILENT
 from hub.persist.status import LogState, log_state
 
@@ -63,6 +67,16 @@ class Details:
     history: list[Row]
     reports: list[Row]
     audit: list[Row]
+    manual: list[Row]  # what persons did by hand
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What there is to know about answering a plan: who may, with which keys, who did."""
+
+    people: People | None  # in force
+    credentials: tuple[Credential, ...]  # of the person who looks, in force and not revoked
+    given: list[Row]  # who said yes to what is shown now, in order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +86,10 @@ class Strip:
     parts: list[Row]
     log: LogState
     counts: dict[str, int] = field(default_factory=dict)
+    forks: list[Row] = field(default_factory=list)  # nodes that do not follow our log
+    halts: list[Row] = field(default_factory=list)  # in force for one node or all
+    halted: int = 0  # nodes that say so, whatever was ordered
+    troubles: int = 0  # with the numbers of nodes' reports, and their keys
 
     @property
     def needs(self) -> int:
@@ -112,7 +130,32 @@ def incident(db: Database, incident_id: str) -> Details | None:
             history=work.all("view_history", incident_id=incident_id),
             reports=work.all("view_reports", incident_id=incident_id),
             audit=_read(work.all("view_incident_audit", incident_id=incident_id)),
+            manual=work.all("manual_of", incident_id=incident_id),
         )
+
+
+def answers(db: Database, *, incident_id: str, shown_digest: str, name: str) -> Answers:
+    """Who may answer what is shown now, and who did."""
+    with db.transaction() as work:
+        people = people_in_force(work)
+        return Answers(
+            people=people,
+            credentials=usable(work, people, name) if people else (),
+            given=work.all("approvals_of", incident_id=incident_id, shown_digest=shown_digest),
+        )
+
+
+def credentials(db: Database, *, of: str | None = None) -> tuple[list[Row], People | None]:
+    """All keys, or one person's, and the people in force."""
+    with db.transaction() as work:
+        rows = work.all("credential_all") if of is None else work.all("credential_of", operator=of)
+        return rows, people_in_force(work)
+
+
+def people(db: Database) -> People | None:
+    """The people in force."""
+    with db.transaction() as work:
+        return people_in_force(work)
 
 
 def audit(db: Database, wanted: AuditFilter, *, size: int) -> tuple[Page, Row | None]:
@@ -133,9 +176,24 @@ def audit(db: Database, wanted: AuditFilter, *, size: int) -> tuple[Page, Row | 
 
 
 def nodes(db: Database) -> list[Row]:
-    """All nodes by name."""
+    """All nodes by name, with what is wrong with their reports in words."""
     with db.transaction() as work:
-        return work.all("view_nodes", final=sorted(FINAL))
+        rows = work.all("view_nodes", final=sorted(FINAL))
+        troubles, held = work.all("open_troubles"), work.all("held_counts")
+        numbers = {row["node"]: row["number"] for row in work.all("last_numbers")}
+    waiting = {row["node"]: row["count"] for row in held}
+    for row in rows:
+        name, offered, pinned = row["name"], row["result_key_offered"], row["result_key"]
+        row["last_report"] = numbers.get(name, 0)
+        row["held"] = waiting.get(name, 0)
+        row["fingerprint"] = fingerprint(pinned) if pinned else ""
+        row["offered"] = fingerprint(offered) if offered else ""
+        row["troubles"] = [
+            sentence(one["kind"], one["first"], one["last"])
+            for one in troubles
+            if one["node"] == name
+        ]
+    return rows
 
 
 def node_names(db: Database) -> list[str]:
@@ -149,9 +207,48 @@ def strip(db: Database, *, now: datetime) -> Strip:
     with db.transaction() as work:
         parts = work.all("view_heartbeats")
         log, counts = log_state(work, now=now), _counts(work)
+        forks = work.all("view_forks")
+        halts = work.all("halts_in_force")
+        halted = (work.one("count_halted") or {"count": 0})["count"]
+        troubles = (work.one("count_troubles") or {"count": 0})["count"]
     for part in parts:
         part["alive"] = now - part["at"] <= SILENT
-    return Strip(parts=parts, log=log, counts=counts)
+    return Strip(
+        parts=parts,
+        log=log,
+        counts=counts,
+        forks=forks,
+        halts=halts,
+        halted=halted,
+        troubles=troubles,
+    )
+
+
+def witnesses(db: Database) -> list[Row]:
+    """Where each node stands in the audit log, the one furthest behind first."""
+    with db.transaction() as work:
+        return work.all("view_witnesses")
+
+
+def forks(db: Database) -> list[Row]:
+    """Nodes that do not follow our log."""
+    with db.transaction() as work:
+        return work.all("view_forks")
+
+
+def cosigned_note(db: Database) -> str | None:
+    """The newest cosigned checkpoint with its cosignatures, or the newest one without."""
+    with db.transaction() as work:
+        row = work.one("view_cosigned")
+    if row is None:
+        return None
+    return str(row["note"]) + "".join(f"{line}\n" for line in row["cosignatures"])
+
+
+def fork_notes(db: Database, node: str) -> Row | None:
+    """The newest evidence a node gave that the log forked."""
+    with db.transaction() as work:
+        return work.one("view_fork_notes", node=node)
 
 
 def outbox(db: Database) -> Row:
@@ -160,7 +257,7 @@ def outbox(db: Database) -> Row:
         return work.one("view_outbox") or {"waiting": 0, "oldest": None}
 
 
-def answers(db: Database) -> bool:
+def alive(db: Database) -> bool:
     """Whether the database answers; raises `DatabaseError` when it does not."""
     with db.transaction() as work:
         return work.one("view_outbox") is not None

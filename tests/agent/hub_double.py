@@ -23,6 +23,7 @@ class HubDouble(sentinel_pb2_grpc.HubServicer):
         self.hellos: list[pb.Hello] = []
         self.events: list[Event] = []
         self.taken: list[str] = []
+        self.states: list[tuple[int, pb.NodeState]] = []  # with how many events came before
         self.acknowledges = True
         self.refuses: Callable[[Event], str | None] = lambda _event: None
         self._max_in_flight = max_in_flight
@@ -53,6 +54,10 @@ class HubDouble(sentinel_pb2_grpc.HubServicer):
         self._orders.append(sealed)
         for out in self._outs:
             out.put(pb.FromHub(order=sealed))
+
+    def say(self, message: pb.FromHub) -> None:
+        for out in self._outs:
+            out.put(message)
 
     def wait(self, condition: Callable[[], bool], *, within_s: float = 10) -> bool:
         with self._changed:
@@ -98,5 +103,7 @@ class HubDouble(sentinel_pb2_grpc.HubServicer):
                     out.put(pb.FromHub(nack=nack))
                 elif self.acknowledges:
                     out.put(pb.FromHub(ack=pb.Ack(event_ids=[event.event_id])))
+            case "node_state":
+                self.states.append((len(self.events), message.node_state))
             case "order_taken":
                 self.taken.append(message.order_taken.order_id)

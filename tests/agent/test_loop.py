@@ -18,7 +18,7 @@ from agent.spool import Spool
 from agent.watch import Watch
 from appliance.channel import Identity
 from appliance.ids import uuid7
-from appliance.records import Cleared, Event, Finding, Outcome, Persisting
+from appliance.records import Cleared, Condition, Event, Finding, Outcome, Persisting
 from tests.agent.builders import event, report
 from tests.agent.simulated_host import SimulatedHost
 
@@ -189,6 +189,58 @@ def test_the_watch_goes_on_after_a_restart(world: World) -> None:
     world.restart()
     (persisting,) = world.cycle(10)
     assert persisting.order_id == "o1"
+
+
+@pytest.mark.parametrize("outcome", [Outcome.SUCCEEDED, Outcome.FAILED, Outcome.TIMED_OUT])
+def test_the_rollback_of_an_order_that_did_not_help_is_due_after_that_was_spooled(
+    world: World, outcome: Outcome
+) -> None:
+    world.host.disks["/var"] = 95.0
+    (finding,) = world.cycle(2)
+    world.watch.taken(envelope("o1", finding.finding_id), now=world.now)
+    world.watch.reported(report(order_id="o1", outcome=outcome), now=world.now)
+    assert world.cycle(5) == []
+    assert world.watch.to_undo() == []
+    (persisting,) = world.cycle(20)
+    assert isinstance(persisting, Persisting)
+    assert world.watch.to_undo() == ["o1"]
+    taken_back = msgspec.structs.replace(report(order_id="o1"), undo_of="r1")
+    world.watch.reported(taken_back, now=world.now)
+    world.watch.undo_answered("o1")
+    assert world.watch.to_undo() == []
+    assert world.cycle(50) == []  # what was taken back is not watched as if it were the order
+    world.host.disks["/var"] = 20.0
+    (cleared,) = world.cycle(2)
+    assert cleared.order_id == "o1"
+
+
+@pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.DRY_RUN, Outcome.UNKNOWN])
+def test_of_an_order_that_ran_nothing_or_nobody_knows_what_nothing_is_taken_back(
+    world: World, outcome: Outcome
+) -> None:
+    world.host.disks["/var"] = 95.0
+    (finding,) = world.cycle(2)
+    world.watch.taken(envelope("o1", finding.finding_id), now=world.now)
+    world.watch.reported(report(order_id="o1", outcome=outcome), now=world.now)
+    assert world.cycle(50) == []
+    assert world.watch.to_undo() == []
+
+
+def test_a_condition_that_ends_within_the_hold_time_takes_nothing_back(world: World) -> None:
+    world.host.disks["/var"] = 95.0
+    (finding,) = world.cycle(2)
+    world.watch.taken(envelope("o1", finding.finding_id), now=world.now)
+    world.watch.reported(report(order_id="o1", outcome=Outcome.FAILED), now=world.now)
+    world.host.disks["/var"] = 20.0
+    world.cycle(20)
+    assert world.watch.to_undo() == []
+
+
+def test_each_condition_may_have_a_hold_time_of_its_own(tmp_path: Path) -> None:
+    of = {Condition.DISK_SPACE: 600.0}
+    hold = msgspec.structs.replace(settings(tmp_path), hold_s_of=of).hold
+    assert hold(Condition.DISK_SPACE) == timedelta(minutes=10)
+    assert hold(Condition.HOST_MEMORY) == timedelta(seconds=30)
 
 
 @pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.DRY_RUN])

@@ -8,9 +8,12 @@ import grpc
 import pytest
 
 from agent import transport as module
+from agent.handover import NodeState
 from agent.spool import Spool
 from agent.transport import Transport
 from appliance.channel import Identity
+from appliance.halt import Halt
+from appliance.wire import sentinel_pb2 as pb
 from tests.agent.builders import event
 from tests.agent.certificates import Authority
 from tests.agent.hub_double import HubDouble
@@ -59,6 +62,8 @@ class Starter:
         self.spool = spool
         self.orders: list[tuple[str, bytes]] = []
         self.started: list[Transport] = []
+        self.halts: list[tuple[Halt, bytes]] = []
+        self.state: NodeState | None = None
 
     def __call__(self, port: int, identity: Identity, *, name: str = "localhost") -> Transport:
         transport = Transport(
@@ -68,7 +73,9 @@ class Starter:
             spool=self.spool,
             boot_id="boot",
             dry_run=lambda: False,
-            take_order=lambda order_id, envelope: self.orders.append((order_id, envelope)),
+            take_order=lambda order_id, envelope, _proof: self.orders.append((order_id, envelope)),
+            take_halt=lambda halt, resume: self.halts.append((halt, resume)),
+            node_state=lambda: self.state,
         )
         transport.start()
         self.started.append(transport)
@@ -254,3 +261,32 @@ def test_a_status_code_without_words_is_still_a_sentence() -> None:
             return "expected hello with protocol 1"
 
     assert "does not admit this node" in module.explain(Ended(), Path("cert.pem"))
+
+
+def test_what_the_executor_says_of_itself_comes_before_any_event_and_when_it_changes(
+    hub: HubDouble, start: Starter, node_identity: Identity
+) -> None:
+    start.state = NodeState(result_key="key")
+    start.spool.put([event() for _ in range(3)])
+    transport = start(hub.port, node_identity)
+    assert hub.wait(lambda: len(hub.events) == 3)
+    assert hub.states == [(0, pb.NodeState(result_key="key"))]
+    start.state = NodeState(result_key="key", halted=True, reason="stop")
+    transport.say_state()
+    assert hub.wait(lambda: len(hub.states) == 2)
+    assert hub.states[1][1].halted
+    hub.drop_streams()
+    assert hub.wait(lambda: len(hub.states) == 3)
+    assert hub.states[2][1].halted
+
+
+def test_a_halt_and_a_resumption_reach_the_executor_as_they_came(
+    hub: HubDouble, start: Starter, node_identity: Identity
+) -> None:
+    start(hub.port, node_identity)
+    assert hub.wait(lambda: len(hub.hellos) == 1)
+    hub.say(pb.FromHub(halt=pb.Halt(halt_id="h1", reason="stop")))
+    hub.say(pb.FromHub(halt=pb.Halt(halt_id="h1", resume=b"signed")))
+    assert eventually(lambda: len(start.halts) == 2)
+    assert start.halts[0] == (Halt(halt_id="h1", reason="stop"), b"")
+    assert start.halts[1] == (Halt(halt_id="h1"), b"signed")

@@ -1,6 +1,7 @@
 """Make orders as a hub would, and as a hub that was taken over would."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,9 +12,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.execution_journal import ExecutionJournal
 from agent.executor import Executor
+from agent.halts import Halts
+from agent.log_proof import NO_PROOF, LogProof
+from agent.order_store import OrderStore
 from agent.proc import boot_id, started_ticks
 from agent.trust import Trust
-from appliance import envelope, records
+from appliance import envelope, records, report_chain
 from appliance.ids import uuid7
 from appliance.records import (
     Approval,
@@ -29,15 +33,19 @@ from appliance.records import (
     Shown,
 )
 from audit import proof
+from audit.checkpoint import parse_text
 from audit.entry import Actor, EntryDraft
-from audit.merkle import Subtrees
+from audit.errors import AuditRefusedError
+from audit.merkle import Subtrees, prove_consistency
 from audit.note import parse_vkey
 from audit.signer import LocalSigner
 from hub.segments import IndexedState, SegmentLog
 from policy.bundle import SHIPPED_RULES, parse_bundle, read_folder
 from policy.evaluate import EchoReader, judge
 from policy.evidence import facts_of
+from policy.facts import Facts
 from policy.rules import Bundle
+from tests.attacks.operators import Operator, SecurityKey, TerminalKey, people
 
 NODE = "h1.test"
 ORIGIN = "test.sentinel.internal/log"
@@ -60,6 +68,15 @@ class Forge:
     mode: Mode = Mode.LIVE
     order_key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
     audit_key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
+    result_key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
+
+    operators: list[Operator] = field(
+        default_factory=lambda: [
+            Operator("operator-1", keys=[TerminalKey(), SecurityKey()]),
+            Operator("operator-2", role="admin", keys=[TerminalKey(), SecurityKey()]),
+            Operator("viewer-1", role="viewer"),
+        ]
+    )
 
     def __post_init__(self) -> None:
         self.signer = LocalSigner(ORIGIN, self.audit_key)
@@ -75,9 +92,30 @@ class Forge:
             second=EchoReader(),
             checkpoint_file=self.folder / "state" / "checkpoint.json",
             most_timeout_s=30,
+            people=people(*self.operators),
         )
-        self.journal = ExecutionJournal(self.folder / "state" / "journal.jsonl")
-        self.executor = Executor(self.trust, self.journal)
+        state = self.folder / "state"
+        self.halts, self.store = Halts(state / "halted.json"), OrderStore(state / "orders")
+        self.journal = ExecutionJournal(state / "journal.jsonl", key=self.result_key)
+        self.executor = self.executor_on(self.journal)
+
+    def executor_on(self, journal: ExecutionJournal) -> Executor:
+        """The executor of this node, as a restart makes it anew."""
+        self.journal = journal
+        self.executor = Executor(
+            self.trust,
+            journal,
+            self.halts,
+            self.store,
+            result_key=report_chain.spelled(self.result_key.public_key()),
+        )
+        return self.executor
+
+    def restart(self) -> Executor:
+        """Close the journal and open it as the next start does."""
+        self.journal.close()
+        path = self.folder / "state" / "journal.jsonl"
+        return self.executor_on(ExecutionJournal(path, key=self.result_key))
 
     def new_log(self, name: str) -> SegmentLog:
         """An audit log under the same key, as a rollback or a fork would be."""
@@ -126,31 +164,22 @@ class Forge:
         }
         return Finding(**{**values, **changes})
 
-    def shown(self, finding: Finding, *commands: str, **changes: Any) -> Shown:
-        """What an operator would be shown for these commands."""
+    def shown(
+        self, finding: Finding, *commands: str, undos: tuple[str | None, ...] = (), **changes: Any
+    ) -> Shown:
+        """What an operator would be shown for these commands and their rollbacks."""
         facts = facts_of(finding)
-        steps = []
-        for command in commands:
-            verdict = judge(command, bundle=shipped(), facts=facts, second=EchoReader())
-            steps.append(
-                JudgedStep(
-                    command=command,
-                    purpose="test",
-                    undo=None,
-                    ruling="allow",
-                    rule=verdict.reasons[0].rule,
-                    why="",
-                    program_digest=verdict.program.digest if verdict.program else "0" * 64,
-                    argv=verdict.program.argvs if verdict.program else (),
-                )
-            )
+        padded = (*undos, *(None for _ in commands))
+        steps = tuple(
+            self.step(command, undo, facts) for command, undo in zip(commands, padded, strict=False)
+        )
         values = {
             "incident_id": uuid7(),
             "plan_id": uuid7(),
             "node": NODE,
             "finding_id": finding.finding_id,
             "evidence_digest": records.digest_of(finding),
-            "steps": tuple(steps),
+            "steps": steps,
             "ruling": "allow",
             "policy_digest": shipped().digest,
             "mode": Mode.LIVE,
@@ -159,14 +188,39 @@ class Forge:
         }
         return Shown(**{**values, **changes})
 
-    def approve(self, shown: Shown, **changes: Any) -> Approval:
-        """An operator's yes to it."""
+    def step(self, command: str, undo: str | None, facts: Facts, **changes: Any) -> JudgedStep:
+        """A command with its rollback, judged as an honest hub judges them."""
+        verdict = judge(command, bundle=self.trust.bundle, facts=facts, second=EchoReader())
+        taken = (
+            judge(undo, bundle=self.trust.bundle, facts=facts, second=EchoReader())
+            if undo
+            else None
+        )
+        values = {
+            "command": command,
+            "purpose": "test",
+            "undo": undo,
+            "ruling": "allow",
+            "rule": verdict.reasons[0].rule,
+            "why": "",
+            "program_digest": verdict.program.digest if verdict.program else "0" * 64,
+            "argv": verdict.program.argvs if verdict.program else (),
+            "undo_ruling": taken.ruling.word if taken else None,
+            "undo_digest": taken.program.digest if taken and taken.program else None,
+            "undo_argv": taken.program.argvs if taken and taken.program else (),
+        }
+        return JudgedStep(**{**values, **changes})
+
+    def approve(self, shown: Shown, *, by: int = 0, key: int = 0, **changes: Any) -> Approval:
+        """An operator's signed yes to it."""
+        who, digest = self.operators[by], records.digest_of(shown)
         values = {
             "approval_id": uuid7(),
-            "operator": "operator-1",
-            "shown_digest": records.digest_of(shown),
+            "operator": who.name,
+            "shown_digest": digest,
             "approved_at": datetime.now(UTC),
             "comment": "",
+            "signature": who.sign(digest, key=key),
         }
         return Approval(**{**values, **changes})
 
@@ -193,9 +247,18 @@ class Forge:
         node = Subtrees(lambda seq: _leaf(log, seq))
         return made.line.decode(), proof.make(made.seq, note, node)
 
+    def logged(self, shown: Shown, *approvals: Approval) -> tuple[Logged, ...]:
+        """These approvals, each with its entry and its proof."""
+        found = []
+        for approval in approvals:
+            line, text = self.record(shown, approval)
+            found.append(Logged(approval=approval, entry=line, proof=text))
+        return tuple(found)
+
     def order(self, finding: Finding, *commands: str, **changes: Any) -> Order:
         """A whole honest order for these commands."""
-        shown = changes.pop("shown", None) or self.shown(finding, *commands)
+        undos = changes.pop("undos", ())
+        shown = changes.pop("shown", None) or self.shown(finding, *commands, undos=undos)
         approval = changes.pop("approval", None) or self.approve(shown)
         line, text = changes.pop("logged", None) or self.record(shown, approval)
         values = {
@@ -214,14 +277,46 @@ class Forge:
         payload = records.to_json(order)
         return envelope.seal(payload, payload_type=envelope.ORDER_TYPE, key=key or self.order_key)
 
-    def give(self, order: Order) -> records.Report:
+    def proof(self, order: Order, *, seen_size: int | None = None) -> LogProof:
+        """The proof from what the node has seen, as far as the forge's own log has one."""
+        try:
+            note = proof.parse(order.approvals[0].proof).note
+        except AuditRefusedError:
+            return NO_PROOF
+        size = parse_text(note[: note.rfind("\n\n") + 1]).size
+        return self.proof_to(size, seen_size=seen_size)
+
+    def proof_to(
+        self, size: int, *, log: SegmentLog | None = None, seen_size: int | None = None
+    ) -> LogProof:
+        """The proof between what the node has seen and a size of a log."""
+        log = log or self.log
+        if seen_size is None:
+            seen_size = self.trust.seen.size if self.trust.seen else 0
+        before, after = sorted((seen_size, size))
+        path: tuple[bytes, ...] = ()
+        if 0 < before < after <= log.size:
+            path = tuple(prove_consistency(before, after, Subtrees(lambda seq: _leaf(log, seq))))
+        return LogProof(log_from=seen_size, path=path)
+
+    def give(self, order: Order, *, with_proof: LogProof | None = None) -> records.Report:
         """Hand the order to the executor and let it run to its report."""
+        proof = with_proof or self.proof(order)
+        (report,) = self.work(lambda: self.executor.submit(self.seal(order), proof))
+        return report
+
+    def undo(self, order: Order) -> records.Report:
+        """Ask for the rollback of an order, as the agent does, and let it run to its report."""
+        (report,) = self.work(lambda: self.executor.undo(order.order_id))
+        return report
+
+    def work(self, ask: Callable[[], object]) -> list[records.Report]:
+        """Ask, let the executor work off what waits; the reports that came of it."""
         before = {report.report_id for report in self.executor.untold()}
-        self.executor.submit(self.seal(order))
+        ask()
         self.executor.stop()
         self.executor.run()
-        (report,) = [one for one in self.executor.untold() if one.report_id not in before]
-        return report
+        return [one for one in self.executor.untold() if one.report_id not in before]
 
 
 def _leaf(log: SegmentLog, seq: int) -> bytes:

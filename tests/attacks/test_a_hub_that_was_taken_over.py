@@ -14,8 +14,6 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.errors import OrderRefusedError
-from agent.execution_journal import ExecutionJournal
-from agent.executor import Executor
 from appliance.ids import uuid7
 from appliance.records import Mode, Outcome, Report
 from audit.signer import LocalSigner
@@ -129,14 +127,12 @@ def test_5_an_order_replayed_after_a_restart_runs_nothing(
     order = forge.order(forge.finding(victim.pid), kill(victim))
     assert forge.give(order).outcome is Outcome.SUCCEEDED
     victim.wait(5)
-    forge.journal.close()
-    journal = ExecutionJournal(forge.folder / "state" / "journal.jsonl")
-    again = Executor(forge.trust, journal)
-    before = len(journal.untold())
+    again = forge.restart()
+    before = len(forge.journal.untold())
     assert again.submit(forge.seal(order)) == order.order_id
     again.stop()
     again.run()
-    assert len(journal.untold()) == before
+    assert len(forge.journal.untold()) == before
 
 
 def test_5_one_approval_in_two_orders_runs_once(

@@ -13,10 +13,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from audit.checkpoint import Checkpoint, open_checkpoint, parse_text, sign_checkpoint, split_notes
-from audit.errors import CheckpointError, NoteError, TrustError, VkeyError
+from audit.errors import CheckpointError, NoteError, VkeyError
 from audit.note import Vkey, check_point, open_note, parse_vkey, sign
 from audit.signer import LocalSigner
-from audit.trust import parse_policy
 from tests.audit.builders import ORIGIN, signer
 
 # Published: the key, text and signature of note_test.go.
@@ -251,17 +250,3 @@ def test_kept_notes_are_read_whole_wherever_the_file_was_torn() -> None:
 def test_kept_notes_that_are_no_text_are_refused() -> None:
     with pytest.raises(CheckpointError, match="not text"):
         split_notes(b"\xff\n\n\xff\n\n")
-
-
-def test_a_policy_names_the_logs_keys_and_nothing_it_cannot_check() -> None:
-    text = f"# ours\n\nlog {signer().vkey} https://x.example\nlog {signer(2).vkey}\nquorum none\n"
-    assert [str(key) for key in parse_policy(text)] == [signer().vkey, signer(2).vkey]
-    for bad, said in {
-        "": "no `log` line",
-        f"log {signer().vkey}\nwitness w x\n": "line 2: 'witness'",
-        f"log {signer().vkey}\nquorum g\n": "line 2: 'quorum'",
-        "log nonsense\n": "line 1: a vkey is",
-        f"log {signer().vkey}\nlog {signer(name='b').vkey}\n": "more than one log",
-    }.items():
-        with pytest.raises(TrustError, match=said):
-            parse_policy(bad)

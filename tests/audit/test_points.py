@@ -14,7 +14,7 @@ from audit.__main__ import main
 from audit.epochs import certify
 from audit.errors import AuditRefusedError, EpochError, TrustError, VkeyError
 from audit.note import check_point, parse_vkey
-from audit.trust import parse_policy, parse_trust
+from audit.trust import parse_policy
 from hub.log_keys import keys_of
 from hub.settings import NotarySettings, SecondSigner
 from tests.audit.epoch_log import ROOT, list_of
@@ -81,7 +81,7 @@ def test_every_file_that_names_a_key_refuses_such_a_one(point: str, tmp_path: Pa
     bad = vkey_of(bytes.fromhex(point))
     for policy in (f"log {bad}\n", f"root {bad}\n", f"log {ROOT.vkey}\nsecond {bad}\n"):
         with pytest.raises(TrustError):
-            parse_trust(policy)
+            parse_policy(policy)
     with pytest.raises(TrustError):
         parse_policy(f"log {bad}\n")
     epochs = list_of(2)

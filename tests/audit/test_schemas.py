@@ -14,6 +14,9 @@ FOLDER = Path(__file__).parents[2] / "audit" / "schemas"
 DIGEST = "ab" * 32
 
 BODIES: dict[str, dict[str, Any]] = {
+    "witness.refuse": {"node": "h1", "accepted_note": "a", "refused_note": None, "reason": "b"},
+    "witness.key": {"node": "h1", "vkey": "h1+00000000+BA==", "before": None},
+    "witness.clear": {"node": "h1", "size": 12},
     "log.open": {"vkey": "log+00000000+AQ==", "format": 1},
     "log.resume": {"size": 17, "version": "0.1.0"},
     "key.epochs": {

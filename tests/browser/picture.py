@@ -8,9 +8,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from appliance.demo.people import OPERATOR
 from playwright.sync_api import Browser, sync_playwright
 
-from appliance.demo.assembly import OPERATOR
 from appliance.launch import demo_model
 from tests.browser.__main__ import PROGRAMS
 from tests.journeys.appliance import Running, running

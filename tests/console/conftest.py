@@ -4,17 +4,22 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from appliance.people import People
 from hub.console.app import create_app
 from hub.console.settings import ConsoleSettings
 from hub.persist import operators
 from hub.persist.database import Database
 from hub.persist.outbox import actor
+from hub.persist.people import put_in_force
+from tests.attacks.operators import Operator, SecurityKey, TerminalKey
+from tests.attacks.operators import people as listed
 from tests.console import seed
 
 PASSWORD = "correct-horse-battery"
@@ -27,6 +32,7 @@ class Browser:
 
     def __init__(self, app: Flask) -> None:
         self.client: FlaskClient = app.test_client()
+        self.name = ""  # who is signed in
 
     def get(self, path: str, **more) -> TestResponse:
         return self.client.get(path, base_url="https://localhost", **more)
@@ -67,6 +73,29 @@ def people(database: Database) -> None:
             work.run("operator_set_password", name=name, password_hash=hashed)
 
 
+RP_ID, ORIGIN = "localhost", "https://localhost"
+
+OPERATORS = {
+    name: Operator(name, role=name.split("-")[0], keys=[TerminalKey(), SecurityKey()])
+    for name in ("viewer-1", "operator-1", "operator-2", "admin-1")
+}
+
+
+def publish(database: Database, *operators: Operator, **changes: Any) -> People:
+    """Put a list of people in force: all of them, or these."""
+    values = {"rp_id": RP_ID, "origins": (ORIGIN,), **changes}
+    made = listed(*(operators or OPERATORS.values()), **values)
+    with database.transaction() as work:
+        put_in_force(work, made, now=datetime.now(UTC))
+    return made
+
+
+@pytest.fixture
+def published(database: Database) -> People:
+    """A list of people with their keys is in force."""
+    return publish(database)
+
+
 @pytest.fixture
 def app(settings: ConsoleSettings, people: None, database: Database) -> Iterator[Flask]:
     seed.node(database)
@@ -88,6 +117,7 @@ def signed_in(app: Flask, database: Database) -> Callable[[str], Browser]:
 
     def make(name: str) -> Browser:
         made, moment = Browser(app), datetime.now(UTC)
+        made.name = name
         token = operators.new_link(
             database, name=name, valid_for=timedelta(minutes=1), by=ROOT, now=moment
         )

@@ -1,5 +1,8 @@
 """Put incidents into a database as the hub would leave them at each stage of their life."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -11,6 +14,7 @@ from psycopg.types.json import Jsonb
 from appliance import records
 from appliance.ids import uuid7
 from appliance.lifecycle import State
+from appliance.people import People
 from appliance.records import (
     Candidate,
     Condition,
@@ -61,6 +65,30 @@ def alive(db: Database, *, log: bool = True) -> None:
     """Every part gives a sign of life; without `log` the notary does not."""
     for part in ("hub", "reasoner", "notary")[: 3 if log else 2]:
         status.beat(db, part=part, instance=f"{part}-1", detail={"version": "0.1.0"})
+
+
+@contextmanager
+def notary(db: Database, log: list[str] | None = None) -> Iterator[None]:
+    """A notary's double: it lives, takes what is offered, and notes the types of the entries."""
+    ended = threading.Event()
+
+    def take() -> None:
+        while not ended.wait(0.5):
+            alive(db)
+            with db.transaction() as work:
+                found = work.all("take_outbox", limit=1000)
+                work.run("leave_outbox", entry_ids=[row["entry_id"] for row in found])
+            if log is not None:
+                log.extend(row["type"] for row in found)
+
+    alive(db)
+    thread = threading.Thread(target=take)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def node(db: Database, name: str = "node-1", *, dry_run: bool = False) -> None:
@@ -194,11 +222,13 @@ def judged(
     valid_for: timedelta = timedelta(minutes=30),
     state: State = State.AWAITING,
     model_error: str | None = None,
+    author: str | None = None,
+    people: People | None = None,
 ) -> Seeded:
     """An incident with a plan judged as the hub judges it; a command for each ruling, or these."""
     seeded = opened(db, at=at, found=found)
     texts = commands or tuple(COMMANDS[ruling] for ruling in rulings)
-    plan = plan_of(seeded, texts, model_error=model_error)
+    plan = msgspec.structs.replace(plan_of(seeded, texts, model_error=model_error), author=author)
     judgement = judge_plan(
         incident_of(db, seeded),
         plan,
@@ -206,6 +236,7 @@ def judged(
         mode=mode,
         now=now(),
         not_after=now() + valid_for,
+        people=people,
     )
     seeded.shown, seeded.verdicts = judgement.shown, judgement.verdicts
     if not commands:

@@ -1,5 +1,7 @@
 """The console as it really runs: gunicorn, TLS, its own process, and a browser before it."""
 
+import base64
+import hashlib
 import subprocess
 import sys
 import time
@@ -29,7 +31,8 @@ class Site:
         self.port, self.ended = free_port(), False
         self.url = f"https://localhost:{self.port}"
         self.log = folder / "console.log"
-        certify(folder)
+        if not (folder / "tls.crt").exists():
+            certify(folder)
         config = folder / "console.toml"
         config.write_text(
             f'dsn = "{dsn}"\nport = {self.port}\ncertificate = "{folder}/tls.crt"\n'
@@ -61,6 +64,16 @@ class Site:
     def stop(self) -> int:
         self.end()
         return self.process.wait(timeout=15)
+
+
+def trusted(folder: Path) -> str:
+    """Chromium's option to trust this certificate's key: WebAuthn wants a page without errors."""
+    certificate = x509.load_pem_x509_certificate((folder / "tls.crt").read_bytes())
+    key = certificate.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    digest = base64.b64encode(hashlib.sha256(key).digest()).decode()
+    return f"--ignore-certificate-errors-spki-list={digest}"
 
 
 def certify(folder: Path) -> None:

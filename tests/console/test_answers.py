@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -12,10 +13,10 @@ from appliance.lifecycle import State
 from appliance.records import Mode, Outcome
 from hub.persist.database import Database
 from tests.console import seed
-from tests.console.conftest import Browser
+from tests.console.conftest import OPERATORS, Browser
 from tests.console.seed import Seeded
 
-pytestmark = pytest.mark.postgres
+pytestmark = [pytest.mark.postgres, pytest.mark.usefixtures("published")]
 SignIn = Callable[[str], Browser]
 
 
@@ -30,9 +31,19 @@ def page_of(seeded: Seeded) -> str:
     return f"/incidents/{seeded.incident_id}"
 
 
+def signed(name: str, digest: str, *, key: int = 0, **signing: Any) -> dict[str, str]:
+    """The hidden fields as a key fills them."""
+    made = OPERATORS[name].sign(digest, key=key, **signing)
+    fields = ("credential_id", "authenticator_data", "client_data", "signature")
+    return {field: getattr(made, field, "") for field in fields}
+
+
 def answer(browser: Browser, seeded: Seeded, verb: str, **fields: str):
-    data = {"shown_digest": seeded.digest, "comment": "looks right", **fields}
-    return browser.post(f"{page_of(seeded)}/{verb}", data, page=page_of(seeded))
+    """Send the form that stands on the page; who is signed in has signed it with their key."""
+    data = {"shown_digest": seeded.digest, "comment": "looks right"}
+    if verb == "approve":
+        data |= signed(browser.name, seeded.digest)
+    return browser.post(f"{page_of(seeded)}/{verb}", {**data, **fields}, page=page_of(seeded))
 
 
 def test_an_operator_approves_what_was_shown(signed_in: SignIn, database: Database) -> None:
@@ -194,10 +205,15 @@ def test_a_manual_step_is_recorded_and_the_incident_closed_with_a_note(
     page = browser.get(page_of(seeded)).text
     assert "Manual step." in page
     assert 'data-copy="command-1"' in page
-    done = {"command": "kill -KILL 4711", "result": "the process is gone"}
+    assert seeded.shown is not None
+    done = {
+        "command": "kill -KILL 4711", "outcome": "worked", "output": "the process\nis gone",
+        "plan_id": seeded.shown.plan_id, "step": "0",
+    }  # fmt: skip
     assert answer(browser, seeded, "manual", **done).status_code == 303
     text = browser.get(page_of(seeded)).text
-    assert "by hand: kill -KILL 4711 → the process is gone" in text
+    assert "by hand: kill -KILL 4711 → it worked: the process" in text
+    assert "the process\nis gone</pre>" in text.partition('id="part-decision"')[0]
     assert answer(browser, seeded, "close", note="").status_code == 409
     assert answer(browser, seeded, "close", note="done by hand").status_code == 303
     assert state_of(database, seeded) == "closed"

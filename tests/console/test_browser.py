@@ -14,7 +14,7 @@ from appliance.lifecycle import State
 from appliance.records import Mode
 from hub.persist.database import Database
 from tests.console import seed
-from tests.console.conftest import PASSWORD
+from tests.console.conftest import PASSWORD, publish
 from tests.console.site import Site
 
 pytestmark = [pytest.mark.postgres, pytest.mark.browser]
@@ -86,6 +86,7 @@ def chromium() -> Iterator[Browser]:
 def site(tmp_path: Path, dsn: str, people: None, database: Database) -> Iterator[Site]:
     seed.node(database)
     seed.alive(database)
+    publish(database, password_only=True)  # keys have a file of their own beside this one
     site = Site(tmp_path, dsn)
     yield site
     assert site.stop() == 0, site.log.read_text()
@@ -256,7 +257,7 @@ def test_every_page_fits_its_screen_and_has_enough_contrast(
     live = seed.judged(database, found=seed.finding(name=long))
     manual = seed.judged(
         database, rulings=("allow", "review", "block"), state=State.MANUAL,
-        model_error="no model", mode=Mode.DRY_RUN,
+        model_error="no model", mode=Mode.DRY_RUN, author=long[:200],
     )  # fmt: skip
     seed.logged(database, live.incident_id, text=long)
     page = window(name="admin-1", width=width, dark=scheme == "dark")

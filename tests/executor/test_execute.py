@@ -1,7 +1,6 @@
 """Programs as they really run: without a shell, in time, bounded, and gone afterwards."""
 
 import hashlib
-import shutil
 import signal
 import time
 from pathlib import Path
@@ -9,18 +8,15 @@ from pathlib import Path
 import pytest
 
 from agent.execute import run_step
-from agent.order_check import Runnable
+from agent.plain import Plain
 from appliance.records import MAX_OUTPUT_BYTES, StepResult
-from policy.reader import read
 from tests.attacks.forge import wait_for
+from tests.executor.running import ran, runnable
 
 
-def run(text: str, *, timeout_s: float = 10) -> StepResult:
+def run(text: str, *, timeout_s: float = 10, writes: tuple[Path, ...] = ()) -> StepResult:
     """Run a line of the executable language, each program found by its name."""
-    program = read(text)
-    files = tuple(str(shutil.which(argv[0])) for argv in program.argvs)
-    step = Runnable(index=0, program=program, files=files, processes=())
-    return run_step(step, timeout_s=timeout_s)
+    return ran(text, timeout_s=timeout_s, writes=writes).result
 
 
 @pytest.mark.parametrize(
@@ -67,7 +63,7 @@ def test_at_the_deadline_grandchildren_are_killed_too(tmp_path: Path) -> None:
     marker = tmp_path / "pid"
     text = f"sh -c 'sleep 300 & echo $! > {marker}; wait'"
     began = time.monotonic()
-    result = run(text, timeout_s=1)
+    result = run(text, timeout_s=1, writes=(tmp_path,))
     assert result.exit_status is None
     assert time.monotonic() - began < 5
     grandchild = int(marker.read_text())
@@ -77,7 +73,8 @@ def test_at_the_deadline_grandchildren_are_killed_too(tmp_path: Path) -> None:
 def test_a_grandchild_that_stays_behind_is_killed_and_does_not_hold_us(tmp_path: Path) -> None:
     marker = tmp_path / "pid"
     began = time.monotonic()
-    result = run(f"sh -c 'sleep 300 & echo $! > {marker}'", timeout_s=30)
+    text = f"sh -c 'sleep 300 & echo $! > {marker}'"
+    result = run(text, timeout_s=30, writes=(tmp_path,))
     assert result.exit_status == 0
     assert time.monotonic() - began < 5
     wait_for(lambda: not _alive(int(marker.read_text())))
@@ -107,8 +104,7 @@ def test_a_program_that_cannot_start_is_a_failure_with_words(tmp_path: Path) -> 
     broken = tmp_path / "broken"
     broken.write_bytes(b"\x7fELFnonsense")
     broken.chmod(0o755)
-    step = Runnable(index=0, program=read("broken"), files=(str(broken),), processes=())
-    result = run_step(step, timeout_s=5)
+    result = run_step(runnable("broken", file=str(broken)), timeout_s=5, place=Plain()).result
     assert result.exit_status == 126
     assert "cannot start" in result.output
 

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from agent.errors import JournalError, SocketError
 from agent.execution_journal import ExecutionJournal
 from agent.executor_socket import Client, send
+from appliance import records
 from appliance.records import Finding, Order, Outcome, Report, Shown
 from policy.bundle import SHIPPED_RULES, parse_bundle, read_folder
 from policy.evaluate import EchoReader, judge
@@ -36,13 +37,15 @@ class ExecutorProcess:
         )
         (folder / "order.pub").write_bytes(public)
         (folder / "log.vkey").write_text(forge.signer.vkey)
+        (folder / "people.json").write_bytes(records.to_json(forge.trust.people))
         self.config.write_text(
             f'node = "{NODE}"\nsocket = "{self.socket}"\nstate_dir = "{self.state}"\n'
             f'order_key = "{folder}/order.pub"\naudit_vkey = "{folder}/log.vkey"\n'
-            f'mode = "{mode}"\n{policy}'
+            f'people = "{folder}/people.json"\nmode = "{mode}"\n{policy}'
         )
         self.log = folder / "executor.log"
         self.client = Client(self.socket)
+        self.environment: dict[str, str] | None = None  # none: that of the test
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -51,6 +54,7 @@ class ExecutorProcess:
                 [sys.executable, "-m", "agent.executor", "--config", str(self.config)],
                 stdout=output,
                 stderr=output,
+                env=self.environment,
             )
         wait_for(self._answers, within_s=20)
 
@@ -58,6 +62,12 @@ class ExecutorProcess:
         assert self.process is not None
         self.process.kill()
         self.process.wait()
+
+    def give(self, forge: Forge, order: Order) -> None:
+        """Hand an order over with the proof from where this executor stands."""
+        standing = self.client.witness().standing
+        assert standing is not None
+        self.client.submit(forge.seal(order), forge.proof(order, seen_size=standing.size))
 
     def report_on(self, order: Order) -> Report:
         found: list[Report] = []
@@ -280,7 +290,10 @@ class _Rules:
         verdict = judge(command, bundle=self.bundle, facts=Facts(), second=EchoReader())
         assert verdict.program is not None
         shown = forge.shown(finding, "uptime")
-        step = changed(shown.steps[0], command=command, program_digest=verdict.program.digest)
+        program = verdict.program
+        step = changed(
+            shown.steps[0], command=command, program_digest=program.digest, argv=program.argvs
+        )
         return changed(shown, steps=(step,))
 
 

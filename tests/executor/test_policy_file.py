@@ -44,7 +44,7 @@ def outcome(
 ) -> tuple[Outcome, str]:
     executor.start()
     order = forge.order(forge.finding(victim.pid), f"kill -TERM {victim.pid}")
-    executor.client.submit(forge.seal(order))
+    executor.give(forge, order)
     report = executor.report_on(order)
     executor.kill()
     return report.outcome, report.reason

@@ -7,6 +7,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from appliance.ids import uuid7
+from appliance.people import People
 from appliance.records import (
     Cleared,
     Condition,
@@ -24,6 +25,8 @@ from appliance.records import (
 from hub.persist.database import Database
 from hub.persist.incidents import claim_for_reasoning, save_plan
 from hub.persist.ingest import Received, store_events
+from hub.persist.people import put_in_force
+from tests.attacks.operators import Operator, SecurityKey, TerminalKey, people
 
 NOW = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
 NODE = "h1.test"
@@ -132,6 +135,21 @@ def proposed(db: Database, *commands: str, now: datetime = NOW) -> tuple[str, Fi
         db, incident_id=incident_id, holder="r1", plan=plan(incident_id, *commands), now=now
     )
     return incident_id, one
+
+
+OPERATORS = (
+    Operator("operator-1", keys=[TerminalKey(), SecurityKey()]),
+    Operator("operator-2", role="admin", keys=[TerminalKey(), SecurityKey()]),
+    Operator("viewer-1", role="viewer"),
+)
+
+
+def publish(db: Database, *operators: Operator, now: datetime = NOW, **changes: Any) -> People:
+    """Put a list of people in force."""
+    made = people(*(operators or OPERATORS), **changes)
+    with db.transaction() as work:
+        put_in_force(work, made, now=now)
+    return made
 
 
 def state_of(db: Database, incident_id: str) -> str:

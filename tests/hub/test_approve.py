@@ -11,9 +11,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import structs
 
 from appliance.records import Mode
-from hub.approve import Answerer, approve, close, record_manual, reject
+from hub.approve import Answerer, Granted, approve, close, reject
 from hub.dispatch import OrderDesk
 from hub.errors import ApprovalError, MoveError, NotaryError
+from hub.manual import Done, record_manual
 from hub.persist.database import Database
 from hub.persist.ingest import store_events
 from hub.persist.status import beat
@@ -22,7 +23,17 @@ from hub.validate import Gate
 from policy.bundle import SHIPPED_RULES, parse_bundle, read_folder
 from policy.evaluate import EchoReader
 from policy.windows import window
-from tests.hub.builders import NOW, PID, cleared, outbox, proposed, received, state_of
+from tests.hub.builders import (
+    NOW,
+    OPERATORS,
+    PID,
+    cleared,
+    outbox,
+    proposed,
+    publish,
+    received,
+    state_of,
+)
 
 pytestmark = pytest.mark.postgres
 
@@ -39,7 +50,8 @@ def gate() -> Gate:
 
 @pytest.fixture
 def pipeline(database: Database, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
-    """A pipeline whose notary lives."""
+    """A pipeline whose notary lives, and people who may answer."""
+    publish(database)
     beat(database, part="notary", instance="n1", detail={})
     monkeypatch.setattr("hub.persist.status.NOTARY_SILENT", timedelta(days=100_000))
     monkeypatch.setattr("hub.persist.status.OUTBOX_LATE", timedelta(days=100_000))
@@ -66,15 +78,17 @@ def _digest(db: Database, incident_id: str) -> str:
     return str(row["shown_digest"])
 
 
-def _yes(db: Database, incident_id: str, **changes: object) -> None:
+def _yes(db: Database, incident_id: str, **changes: object) -> Granted:
+    digest = _digest(db, incident_id)
     values = {
         "incident_id": incident_id,
         "who": FIRST,
-        "shown_digest": _digest(db, incident_id),
+        "shown_digest": digest,
         "comment": "",
         "now": NOW,
+        "signature": OPERATORS[0].sign(digest),
     }
-    approve(db, **{**values, **changes})  # type: ignore[arg-type]
+    return approve(db, **{**values, **changes})  # type: ignore[arg-type]
 
 
 def test_a_plan_of_allowed_commands_waits_for_an_answer(
@@ -233,9 +247,8 @@ def test_closing_by_hand_needs_a_note_and_manual_steps_are_recorded(
 ) -> None:
     incident_id, _ = proposed(database, "reboot")
     pipeline.turn(NOW)
-    record_manual(
-        database, incident_id=incident_id, who=FIRST, command="reboot", result="done", now=NOW
-    )
+    done = Done(command="reboot", outcome="worked", output="it is up again")
+    record_manual(database, incident_id=incident_id, who=FIRST, done=done, now=NOW)
     with pytest.raises(ApprovalError, match="note"):
         close(database, incident_id=incident_id, who=FIRST, note=" ", now=NOW)
     close(database, incident_id=incident_id, who=FIRST, note="rebooted", now=NOW)

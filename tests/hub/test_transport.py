@@ -5,6 +5,7 @@ import contextlib
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,11 +25,13 @@ from appliance.wire import sentinel_pb2 as pb
 from appliance.wire import sentinel_pb2_grpc
 from appliance.wire.convert import to_wire
 from hub.ingest import Ingest
+from hub.log_tree import LogTree
 from hub.nodes import Nodes
 from hub.persist.database import Database
 from hub.persist.ingest import store_events
-from hub.transport import Transport
-from tests.hub.builders import NODE, NOW, event, finding, outbox
+from hub.transport import MOST_OFFERS, Transport
+from hub.witnesses import Witnesses
+from tests.hub.builders import NODE, NOW, event, finding, opened, outbox
 from vault.pki import Issued, Pki
 
 pytestmark = [pytest.mark.postgres, pytest.mark.vault]
@@ -93,7 +96,12 @@ class Served:
 
     async def _run(self) -> None:
         ingest = Ingest(lambda batch: store_events(self._db, batch, now=NOW))
-        transport = Transport(ingest=ingest, nodes=Nodes(self._db), max_in_flight=16)
+        transport = Transport(
+            ingest=ingest,
+            nodes=Nodes(self._db),
+            witnesses=Witnesses(self._db, LogTree(), ""),
+            max_in_flight=16,
+        )
         server = grpc.aio.server(options=SERVER_LIMITS)
         sentinel_pb2_grpc.add_HubServicer_to_server(transport, server)
         self.port = server.add_secure_port("127.0.0.1:0", server_credentials(self._identity))
@@ -285,3 +293,78 @@ def test_a_newer_stream_of_the_same_node_ends_the_older(
                 return ended is grpc.aio.EOF and acknowledged.WhichOneof("of") == "ack"
 
     assert talk(twice)
+
+
+def order_for(database: Database, note_size: int = 7) -> str:
+    """A sealed order that waits for the node."""
+    incident_id, _ = opened(database)
+    order_id = uuid7()
+    with database.transaction() as work:
+        work.run(
+            "add_order",
+            order_id=order_id,
+            incident_id=incident_id,
+            node=NODE,
+            envelope=b"sealed",
+            now=NOW,
+            not_after=datetime.now(UTC) + timedelta(hours=1),
+            log_size=note_size,
+        )
+    return order_id
+
+
+def test_an_order_whose_proof_is_stale_is_offered_again_with_another_a_few_times(
+    served: Served, node_identity: Identity, database: Database
+) -> None:
+    order_id = order_for(database)
+
+    async def send() -> list[int]:
+        offers = []
+        async with conversation(served, node_identity) as call:
+            await greet(call)
+            for seen_size in range(100, 100 + 3 * MOST_OFFERS):
+                message = await call.read()
+                assert message.order.order_id == order_id
+                offers.append(message.order.log_from)
+                stale = pb.OrderStale(order_id=order_id, seen_size=seen_size)
+                await call.write(pb.FromAgent(order_stale=stale))
+                if len(offers) > MOST_OFFERS:
+                    break
+            await call.write(wire(event(finding())))
+            assert (await call.read()).WhichOneof("of") == "ack"  # and no order before it
+        return offers
+
+    assert talk(send) == [0, *range(100, 100 + MOST_OFFERS)]
+
+
+def test_a_stale_order_that_was_never_offered_changes_nothing(
+    served: Served, node_identity: Identity
+) -> None:
+    async def send() -> str:
+        async with conversation(served, node_identity) as call:
+            await greet(call)
+            for order_id in ("", "x" * 10_000, uuid7()):
+                stale = pb.OrderStale(order_id=order_id, seen_size=2**64 - 1)
+                await call.write(pb.FromAgent(order_stale=stale))
+            await call.write(wire(event(finding())))
+            return str((await call.read()).WhichOneof("of"))
+
+    assert talk(send) == "ack"
+
+
+def test_what_a_node_says_of_the_log_is_stored_under_its_certificates_name(
+    served: Served, node_identity: Identity, database: Database
+) -> None:
+    async def send() -> str:
+        async with conversation(served, node_identity) as call:
+            await greet(call)
+            seen = pb.LogSeen(size=5, root="ab" * 32, fork="two histories", vkey="other+00+AA")
+            await call.write(pb.FromAgent(log_seen=seen))
+            await call.write(wire(event(finding())))
+            return str((await call.read()).WhichOneof("of"))
+
+    assert talk(send) == "ack"
+    with database.transaction() as work:
+        (alarm,) = work.all("view_forks")
+    assert (alarm["node"], alarm["reason"]) == (NODE, "two histories")
+    assert "witness.refuse" in [row["type"] for row in outbox(database)]

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from appliance.__main__ import main
+from appliance.operator_claim import fingerprint
 from appliance.user_options import ROLES
 from hub.persist import operators, sign_in
 from hub.persist.database import Database
+from tests.attacks.operators import TerminalKey
 from tests.hub.builders import outbox
 
 pytestmark = pytest.mark.postgres
@@ -67,3 +69,28 @@ def test_what_is_refused_is_one_line_and_changes_nothing(
     assert main(["user", "role", "nobody", "--role", "admin", *config]) == 1
     assert operators.listed(database) == []
     assert main(["user", "list", "--config", "/nonexistent.toml"]) == 2
+
+
+def test_a_site_gets_its_first_key_on_the_command_line_and_the_log_says_who(
+    config: list[str], database: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = TerminalKey().credential
+    shown = fingerprint(key)
+    assert main(["user", "add-key", "first", key.public_key, "--label", "laptop", *config]) == 0
+    assert shown in capsys.readouterr().out
+    assert main(["user", "keys", *config]) == 0
+    assert capsys.readouterr().out.split()[:2] == ["first", "waits"]
+    assert main(["user", "approve-key", shown[:10], *config]) == 1
+    assert "at least 16 digits" in capsys.readouterr().err
+    assert main(["user", "approve-key", "0" * 64, *config]) == 1
+    assert main(["user", "approve-key", shown, *config]) == 0
+    assert "in force after the next policy publication" in capsys.readouterr().out
+    assert main(["user", "approve-key", shown, *config]) == 1
+    assert main(["user", "revoke-key", shown.replace(" ", "")[:16], *config]) == 0
+    capsys.readouterr()
+    assert main(["user", "keys", *config]) == 0
+    assert capsys.readouterr().out.split()[:2] == ["first", "revoked"]
+    assert main(["user", "add-key", "first", "AAAA", *config]) == 1
+    entries = [row for row in outbox(database) if row["type"].startswith("credential.")]
+    assert [row["outcome"] for row in entries] == ["pending", "approved", "revoked"]
+    assert all("command line" in row["actor"]["id"] for row in entries)

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from appliance.demo.people import OPERATOR
 
-from appliance.demo.assembly import OPERATOR, Assembly, Wanted
+from appliance.demo.assembly import Assembly, Wanted
 from appliance.demo.command import let_the_log_settle
 from appliance.demo.operator import Console, ConsoleError
 from appliance.demo.site import Site
@@ -94,7 +95,7 @@ class Running:
         """Sign in and approve, once."""
         with Console(self.site.console_url, ca=self.site.ca) as console:
             console.sign_in(OPERATOR, self.assembly.password)
-            console.approve(incident, comment="test")
+            console.approve(incident, comment="test", key=self.site.operator_key)
 
     def verify(self) -> int:
         """What the auditors' program says of the log, once all is written."""
@@ -123,12 +124,15 @@ class Running:
 
 
 @contextmanager
-def running(root: Path, *, mode: Mode = Mode.LIVE, model: Path | None = None) -> Iterator[Running]:
+def running(
+    root: Path, *, mode: Mode = Mode.LIVE, model: Path | None = None, password_only: bool = False
+) -> Iterator[Running]:
     """Start everything; end everything."""
     (root / "logs").mkdir(parents=True)
     wanted = Wanted(
-        root=root, mode=mode, model=model, console_port=None, hub_port=None, vault_port=None
-    )
+        root=root, mode=mode, model=model, console_port=None, hub_port=None, vault_port=None,
+        password_only=password_only,
+    )  # fmt: skip
     assembly = Assembly(wanted, Launcher(root / "logs"), lambda *_: None)
     one: Running | None = None
     try:

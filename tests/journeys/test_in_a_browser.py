@@ -5,9 +5,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from appliance.demo.people import OPERATOR
 from playwright.sync_api import expect, sync_playwright
 
-from appliance.demo.assembly import OPERATOR
 from tests.browser.__main__ import PROGRAMS
 from tests.browser.picture import FLAGS
 from tests.journeys.appliance import running
@@ -22,7 +22,7 @@ PATIENCE_MS = 60_000
 
 def test_a_person_signs_in_approves_and_sees_the_incident_resolve(tmp_path: Path) -> None:
     program = next(path for name in PROGRAMS if (path := shutil.which(name)))
-    with running(tmp_path / "site") as site, sync_playwright() as playwright:
+    with running(tmp_path / "site", password_only=True) as site, sync_playwright() as playwright:
         fault = site.start_fault()
         browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
         page = browser.new_context(ignore_https_errors=True).new_page()

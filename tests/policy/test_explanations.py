@@ -18,7 +18,7 @@ from policy.overlay import tightened
 from policy.reader import MAX_CHARACTERS, read
 from policy.rules import Bundle
 from policy.syntax import BashlexReader
-from policy.verdict import Effect, Reason
+from policy.verdict import Effect, Reason, Risk
 from tests.policy.test_overlay import names_of
 from tests.policy.test_second_reader import CannotTell, SaysSomethingElse
 
@@ -195,5 +195,8 @@ def test_what_a_node_may_change_is_what_people_approved(bundle: Bundle) -> None:
                 operands = " ".join(operand.type.source for operand in form.operands)
                 need = " ".join("|".join(words) for words in form.require)
                 what = " ".join(part for part in (names, need, operands) if part)
-                lines.append(f"  {form.effect.word}: {what}\n    {form.why}; undo: {form.undo}")
+                risk = ", high risk" if form.risk is Risk.HIGH else ""
+                lines.append(f"  {form.effect.word}{risk}: {what}")
+                lines.append(f"    {form.why}; undo: {form.undo}")
+                lines.append(f"    needs: {' '.join(form.needs) or 'nothing'}")
     same("actions.txt", [*lines, ""])

@@ -12,9 +12,10 @@ from policy.errors import PolicyError
 from policy.evaluate import EchoReader, judge
 from policy.facts import EXAMPLE_FACTS
 from policy.overlay import tightened
+from policy.replay import granted
 from policy.rules import Bundle
 from policy.source import Source, load
-from policy.verdict import Ruling, Verdict
+from policy.verdict import Risk, Ruling, Verdict
 from tests.policy.test_corpus import lines
 from tests.policy.test_verdicts import PROBES
 
@@ -115,6 +116,7 @@ def overlays(draw: st.DrawFn, bundle: Bundle) -> bytes:
         tables.append(
             f"[[narrow]]\nname = '{name}'\nwhy = 'so'\nwithout = {json.dumps(without)}\n"
             f"options = {{ {types} }}\noperands = '{operands}'\n"
+            f"risk = '{draw(st.sampled_from(['low', 'high']))}'\n"
         )
     return "\n".join(tables).encode()
 
@@ -124,7 +126,23 @@ def overlays(draw: st.DrawFn, bundle: Bundle) -> bytes:
 def test_no_overlay_makes_any_verdict_better(bundle: Bundle, data: st.DataObject) -> None:
     tight = tightened(bundle, "overlay.toml", data.draw(overlays(bundle)))
     for text in corpus()[:: data.draw(st.integers(3, 9))]:
-        assert ask(tight, text).ruling >= ask(bundle, text).ruling, text
+        before, after = ask(bundle, text), ask(tight, text)
+        assert after.ruling >= before.ruling, text
+        assert Risk.of(after.risk) >= Risk.of(before.risk), text
+        assert granted(after) == granted(before), text
+
+
+def test_an_overlay_raises_a_risk_and_never_lowers_one(bundle: Bundle) -> None:
+    text = b"[[narrow]]\nname = 'systemctl'\nwhy = 'x'\nrisk = 'high'\n"
+    text += b"[[narrow]]\nname = 'rm'\nwhy = 'x'\nrisk = 'low'\n"
+    tight = tightened(bundle, "overlay.toml", text)
+    for command, before, after in (
+        ("systemctl restart nginx", "low", "high"),
+        ("rm -f /var/tmp/export.csv", "high", "high"),
+        ("df -h | sort", "low", "low"),
+    ):
+        assert (ask(bundle, command).risk, ask(tight, command).risk) == (before, after)
+        assert ask(tight, command).ruling is Ruling.ALLOW
 
 
 def test_an_overlay_over_everything_that_may_run_lets_nothing_run(bundle: Bundle) -> None:

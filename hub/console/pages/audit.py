@@ -1,6 +1,6 @@
 """The newest audit entries; the log's files are the record, this is a window on their index."""
 
-from flask import Blueprint
+from flask import Blueprint, Response, abort
 from flask.typing import ResponseReturnValue
 
 from appliance.ids import is_uuid
@@ -33,5 +33,20 @@ def show() -> ResponseReturnValue:
         wanted=wanted,
         types=sorted(TYPES),
         checkpoint=checkpoint,
+        witnesses=views.witnesses(database()),
         still=bool(wanted.text),  # searching a long log again every few seconds is for nobody
+    )
+
+
+@pages.get("/audit/checkpoint")
+@needs()
+def checkpoint() -> ResponseReturnValue:
+    """The newest checkpoint that nodes cosigned, to keep away from this machine."""
+    note = views.cosigned_note(database())
+    if note is None:
+        abort(404)
+    return Response(
+        note,
+        content_type="text/plain; charset=utf-8",
+        headers={"Content-Disposition": 'attachment; filename="checkpoint"'},
     )

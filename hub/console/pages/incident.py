@@ -8,18 +8,23 @@ from flask import Blueprint, abort, flash, redirect, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.wrappers import Response
 
+from appliance.ids import is_uuid
 from hub import approve as answers
 from hub.console import forms
 from hub.console.access import database, needs, now, who
 from hub.console.case import case_of
 from hub.console.live import page
+from hub.console.signing import sent_signature, standing_of
+from hub.manual import Done, record_manual
 from hub.persist import views
+from hub.propose import Draft, propose
 
 pages = Blueprint("incident", __name__, url_prefix="/incidents/<incident_id>")
 
 _DIGEST = 64
 _COMMENT = 2000
 _OUTPUT = 16_000
+_COMMANDS = 16_000
 
 
 @pages.get("")
@@ -31,22 +36,27 @@ def show(incident_id: str) -> ResponseReturnValue:
         abort(404)
     case = case_of(details)
     sections = ("head", "plan", "decision", "diagnosis", "evidence", "result", "trail")
-    return page("incident.html", *sections, case=case)
+    return page("incident.html", *sections, case=case, standing=standing_of(case, who().name))
 
 
 @pages.post("/approve")
 @needs("operator", "admin")
 def approve(incident_id: str) -> ResponseReturnValue:
     """Say yes to exactly what was shown."""
-    answers.approve(
+    granted = answers.approve(
         database(),
         incident_id=forms.identifier(incident_id),
         who=_answerer(),
         shown_digest=forms.field("shown_digest", most=_DIGEST),
         comment=forms.field("comment", most=_COMMENT),
         now=now(),
+        signature=sent_signature(),
     )
-    return _back(incident_id, "Approved. The order leaves once this approval is in the audit log.")
+    if granted.enough:
+        said = "Approved. The order leaves once this approval is in the audit log."
+    else:
+        said = f"Your yes counts: {granted.given} of {granted.needed}. Nothing runs before another."
+    return _back(incident_id, said)
 
 
 @pages.post("/reject")
@@ -82,15 +92,42 @@ def close(incident_id: str) -> ResponseReturnValue:
 @needs("operator", "admin")
 def manual(incident_id: str) -> ResponseReturnValue:
     """Record what a person did by hand."""
-    answers.record_manual(
+    plan_id, step = forms.field("plan_id", most=36), forms.field("step", most=2)
+    about = is_uuid(plan_id) and step.isascii() and step.isdigit()
+    record_manual(
         database(),
         incident_id=forms.identifier(incident_id),
         who=_answerer(),
-        command=forms.field("command", most=_COMMENT),
-        result=forms.field("result", most=_OUTPUT),
+        done=Done(
+            command=forms.field("command", most=_COMMENT),
+            outcome=forms.field("outcome", most=20),
+            output=forms.field("output", most=_OUTPUT),
+            plan_id=plan_id if about else None,
+            step=int(step) if about else None,
+        ),
         now=now(),
     )
     return _back(incident_id, "Recorded in the incident and in the audit log.")
+
+
+@pages.post("/propose")
+@needs("operator", "admin")
+def propose_others(incident_id: str) -> ResponseReturnValue:
+    """Put other commands in the place of the plan's."""
+    propose(
+        database(),
+        incident_id=forms.identifier(incident_id),
+        who=_answerer(),
+        draft=Draft(
+            commands=forms.field("commands", most=_COMMANDS).split("\n"),
+            purpose=forms.field("purpose", most=_COMMENT),
+            undos=forms.lines("undos", most=_COMMANDS),
+        ),
+        now=now(),
+    )
+    return _back(
+        incident_id, "Proposed. The policy judges it now; another operator has to approve it."
+    )
 
 
 def _answerer() -> answers.Answerer:

@@ -9,7 +9,8 @@ from werkzeug.wrappers import Response
 from hub.console import forms
 from hub.console.access import by, database, needs, now, settings
 from hub.console.live import page
-from hub.persist import operators
+from hub.console.pages.keys import keys_of
+from hub.persist import operators, views
 
 pages = Blueprint("people", __name__, url_prefix="/people")
 
@@ -18,7 +19,15 @@ pages = Blueprint("people", __name__, url_prefix="/people")
 @needs("admin")
 def show() -> ResponseReturnValue:
     """All operators."""
-    return page("people.html", "people", people=operators.listed(database()), roles=operators.ROLES)
+    return page(
+        "people.html",
+        "waiting",
+        "people",
+        people=operators.listed(database()),
+        roles=operators.ROLES,
+        published=views.people(database()),
+        keys=keys_of(),
+    )
 
 
 @pages.post("/add")

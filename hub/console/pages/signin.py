@@ -9,6 +9,7 @@ from hub.console import access
 from hub.console.access import database, needs, now, settings, who
 from hub.console.forms import field
 from hub.console.live import page
+from hub.console.pages.keys import enrolment, keys_of
 from hub.persist import sign_in as signing_in
 from hub.persist.operators import OperatorError
 from hub.persist.sign_in import SigninError
@@ -75,8 +76,9 @@ def sign_out() -> ResponseReturnValue:
 @pages.get("/account")
 @needs()
 def account() -> ResponseReturnValue:
-    """One's own name, role and password."""
-    return page("account.html")
+    """One's own name, role, password and keys."""
+    keys = keys_of(who().name)
+    return page("account.html", "keyring", keys=keys, enrol=enrolment())
 
 
 @pages.post("/account/password")

@@ -20,5 +20,5 @@ def show() -> ResponseReturnValue:
 @pages.get("/alive")
 def alive() -> ResponseReturnValue:
     """`ok` when the console and its database answer; needs no sign-in and tells nothing else."""
-    views.answers(database())
+    views.alive(database())
     return "ok\n", {"Content-Type": "text/plain; charset=utf-8"}
