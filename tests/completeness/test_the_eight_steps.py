@@ -11,8 +11,9 @@ from appliance.lifecycle import State
 from appliance.records import Dropped, Mode, Outcome, Persisting
 from appliance.wire import sentinel_pb2 as pb
 from audit.signer import PinnedKeys
-from hub.approve import Answerer, approve, record_manual, reject
+from hub.approve import Answerer, approve, reject
 from hub.dispatch import OrderDesk
+from hub.manual import Done, record_manual
 from hub.nodes import Nodes
 from hub.notary import Notary, _open
 from hub.persist.database import Database
@@ -30,11 +31,13 @@ from tests.completeness import watch
 from tests.completeness.watch import misshapen, silent, types
 from tests.hub.builders import (
     NODE,
+    OPERATORS,
     PID,
     cleared,
     finding,
     incident_for,
     plan,
+    publish,
     received,
     report,
     sql,
@@ -44,7 +47,7 @@ from tests.hub.builders import (
 pytestmark = pytest.mark.postgres
 
 ORIGIN = "test.sentinel.internal/log"
-MARIA = Answerer(name="maria", role="operator", session="s1")
+MARIA = Answerer(name=OPERATORS[0].name, role="operator", session="s1")
 
 
 class Product:
@@ -141,7 +144,7 @@ class Product:
         self.step()
         approve(
             self.db, incident_id=incident_id, who=MARIA, shown_digest=self.digest(incident_id),
-            comment="", now=self.now(),
+            comment="", now=self.now(), signature=OPERATORS[0].sign(self.digest(incident_id)),
         )  # fmt: skip
         self.step("approval.grant", "incident.state")
         return incident_id, one
@@ -162,6 +165,7 @@ class Product:
 @pytest.fixture
 def product(database: Database, tmp_path: Path):
     made = Product(database, tmp_path)
+    publish(database)
     asyncio.run(Nodes(database).connected(NODE, pb.Hello(agent_version="1", boot_id="b00t")))
     assert types(database)[-1] == "node.connect"
     watch.forget(database)
@@ -238,8 +242,8 @@ def test_a_condition_that_stays(product: Product) -> None:
     product.step("incident.state")
     assert state_of(product.db, incident_id) == State.UNRESOLVED
     record_manual(
-        product.db, incident_id=incident_id, who=MARIA, command="reboot", result="ok",
-        now=product.now(),
+        product.db, incident_id=incident_id, who=MARIA, now=product.now(),
+        done=Done(command="reboot", outcome="worked", output="ok"),
     )  # fmt: skip
     product.step("manual.step")
 
