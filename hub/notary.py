@@ -79,7 +79,7 @@ def run(settings: NotarySettings) -> int:
         if log is None:
             return 0
         try:
-            Notary(db=db, log=log, lock=lock, settings=settings, keys=keys, second=second).run(stop)
+            Notary(db=db, log=log, lock=lock, settings=settings, second=second).run(stop)
         finally:
             log.close()
     return 0
@@ -98,7 +98,6 @@ class Notary:
     log: SegmentLog
     lock: NotaryLock
     settings: NotarySettings
-    keys: LogKeys
     second: TransitSigner | None = None
     _last_entry: float = field(default_factory=time.monotonic)
     _last_beat: float = -BEAT_S
@@ -150,11 +149,11 @@ class Notary:
 
     def _rotate_when_due(self) -> None:
         """Change the key at its epoch's end, or when asked; the steps are in `epoch_keys`."""
-        if not isinstance(self.keys, EpochKeys):
+        if not isinstance(self.log.keys, EpochKeys):
             return
-        while (reason := self.keys.due()) is not None:
+        while (reason := self.log.keys.due()) is not None:
             self.log.checkpoint()  # 1
-            made = self.log.record("key.rotate", self.keys.begin(reason))  # 2 to 4
+            made = self.log.record("key.rotate", self.log.keys.begin(reason))  # 2 to 4
             self._index([made])
 
     def _append(self, drafts: Sequence[EntryDraft]) -> list[Appended]:
@@ -203,9 +202,9 @@ class Notary:
 
     def _demand_signers(self) -> None:
         """Take nothing that could not be signed; Vault is asked now and then, even when idle."""
-        self.keys.signers()
-        if isinstance(self.keys, EpochKeys):
-            self.keys.demand_time()
+        self.log.keys.signers()
+        if isinstance(self.log.keys, EpochKeys):
+            self.log.keys.demand_time()
         now = time.monotonic()
         if self.second is not None and (self._trouble or now - self._last_ready >= BEAT_S):
             self.second.ready()
@@ -220,9 +219,9 @@ class Notary:
 
     def _say_alive(self) -> None:
         detail: dict[str, Any] = {"size": self.log.size, "trouble": self._trouble}
-        if isinstance(self.keys, EpochKeys):
-            epochs = self.keys.epochs.epochs
-            detail |= {"epoch": self.keys.current.epoch, "keys_end": epochs[-1].not_after}
+        if isinstance(self.log.keys, EpochKeys):
+            epochs = self.log.keys.epochs.epochs
+            detail |= {"epoch": self.log.keys.current.epoch, "keys_end": epochs[-1].not_after}
         _beat_now(self.db, detail)
 
 

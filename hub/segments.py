@@ -58,7 +58,7 @@ class SegmentLog:
         segment_entries: int,
     ) -> None:
         self.folder, self.origin = folder, origin
-        self._keys = signer if isinstance(signer, LogKeys) else PinnedKeys(signer)
+        self.keys = signer if isinstance(signer, LogKeys) else PinnedKeys(signer)
         self._now = now
         self._next_inc_seq = next_inc_seq
         self._files = LogFolder(folder, disk, segment_entries=segment_entries)
@@ -160,7 +160,7 @@ class SegmentLog:
         if self._signed is not None and self._signed.size == self.size:
             return self._note
         checkpoint = Checkpoint(origin=self.origin, size=self.size, root=self._tree.root())
-        note = sign_checkpoint(checkpoint, *self._keys.signers())
+        note = sign_checkpoint(checkpoint, *self.keys.signers())
         with self._failing_closed():
             # A crash in this line leaves part of a note, which a restart moves to torn/; after it,
             # a restart finds this note newer than `checkpoint` and believes it: it is signed.
@@ -170,7 +170,7 @@ class SegmentLog:
             self._files.replace(self._files.published, note.encode())
         self._signed, self._note = checkpoint, note
         with self._failing_closed():
-            self._keys.signed(note)
+            self.keys.signed(note)
         return note
 
     def record(self, type_: str, body: dict[str, Any]) -> Appended:
@@ -251,7 +251,7 @@ class SegmentLog:
         # The steps are listed in `hub/segment_recovery.py`.
         root = None if indexed.root is None else bytes.fromhex(indexed.root)
         known = Known(who="the database", size=indexed.size, root=root)
-        keys = self._keys
+        keys = self.keys
         found = find(self._files, origin=self.origin, keys=keys, indexed=known)  # 1 to 4
         self._indexed, self._tail = indexed.size, found.tail
         self._head, self._tree = found.head, found.tree
@@ -270,12 +270,12 @@ class SegmentLog:
         lines = self._files.lines_from(start) if start < self.size else iter(())
         unsigned = [Appended.read(line).entry for line in lines]
         left = [entry.body for entry in unsigned if entry.type == "key.rotate"]
-        body = self._keys.resume(self._note, left[-1] if left else None)
+        body = self.keys.resume(self._note, left[-1] if left else None)
         if body is not None:  # the old key counts no more: the new one signs all there is
             self.append([self._own_entry("key.rotate", body)])
         if self.size:
             self.checkpoint()
-        while self.size and (body := self._keys.overdue()) is not None:
+        while self.size and (body := self.keys.overdue()) is not None:
             self.append([self._own_entry("key.rotate", body)])
             self.checkpoint()
 

@@ -74,9 +74,7 @@ class Product:
         settings = NotarySettings(dsn=db.dsn, folder=folder / "log", origin=ORIGIN)
         keys = PinnedKeys(key)
         self.log = _open(settings, db, keys)
-        self.notary = Notary(
-            db=db, log=self.log, lock=NotaryLock(db.dsn), settings=settings, keys=keys
-        )
+        self.notary = Notary(db=db, log=self.log, lock=NotaryLock(db.dsn), settings=settings)
         self.seen: list[str] = []
 
     def now(self) -> datetime:
