@@ -9,39 +9,51 @@ import io
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from flask import Flask
 from msgspec import structs
 
 from appliance import user_options
 from appliance.__main__ import main
 from appliance.lifecycle import MOVES, State
+from appliance.operator_claim import fingerprint, from_base64url
 from appliance.records import Outcome
+from appliance.report_chain import fingerprint as fingerprint_of_node
+from hub import credentials
 from hub.__main__ import main as hub_main
 from hub.console.app import create_app
 from hub.console.settings import ConsoleSettings
-from hub.persist import in_force, operators
+from hub.persist import halts, in_force, operators, witness
 from hub.persist.database import Database, queries
 from hub.persist.incidents import move
 from hub.persist.ingest import AFTER_REPORT
 from hub.persist.outbox import actor
 from hub.settings import NotarySettings
+from tests.attacks.operators import Operator, SecurityKey, TerminalKey
 from tests.completeness import watch
 from tests.completeness.watch import misshapen, silent, types
 from tests.console import seed
-from tests.console.conftest import PASSWORD, Browser
+from tests.console.conftest import PASSWORD, Browser, publish
+from tests.console.test_witnesses import NOTES, VKEY, stands
 from tests.hub.builders import opened, outbox, sql
+from tests.hub.reporter import Reporter, dispatched
+from tests.hub.test_halts import signed as resumed
 
 pytestmark = pytest.mark.postgres
 
 ADMIN = actor("operator", "setup")
 NEW = "another long password"
+PEOPLE = {
+    name: Operator(name, role=role)
+    for name, role in (("boss", "admin"), ("maria", "operator"), ("other", "admin"))
+}
 
 
 @pytest.fixture
@@ -58,10 +70,11 @@ def watched(database: Database) -> Database:
 def app(watched: Database, dsn: str, tmp_path: Path) -> Iterator[Flask]:
     now = datetime.now(UTC)
     hashed = operators.hash_password(PASSWORD)
-    for name, role in (("boss", "admin"), ("maria", "operator"), ("other", "admin")):
-        operators.add(watched, name=name, role=role, by=ADMIN, now=now)
+    for name, person in PEOPLE.items():
+        operators.add(watched, name=name, role=person.role, by=ADMIN, now=now)
         with watched.transaction() as work:
             work.run("operator_set_password", name=name, password_hash=hashed)
+    publish(watched, *PEOPLE.values())
     seed.node(watched)
     seed.alive(watched)
     made = create_app(
@@ -83,7 +96,7 @@ class Click:
 
     page: str
     to: str
-    form: dict[str, str]
+    form: dict[str, str] | Callable[[Browser], dict[str, str]]
     entries: tuple[str, ...]
     who: str | None = "boss"
     status: int = 303
@@ -91,14 +104,102 @@ class Click:
 
 def clicks(db: Database) -> dict[str, Click]:
     """One click for each form of the console, by its endpoint; a new form belongs in here."""
-    waiting = [seed.judged(db) for _ in range(3)]
+    return {**clicks_on_incidents(db), **clicks_on_keys(db), **clicks_on_nodes(db), **on_people(db)}
+
+
+def requested(db: Database, owner: str) -> dict[str, str]:
+    """A key of somebody waits; the form that names it."""
+    key = TerminalKey().credential
+    by = actor("operator", owner)
+    credentials.request(db, owner=owner, credential=key, by=by, now=datetime.now(UTC))
+    return {"credential_id": key.credential_id}
+
+
+def enrolment(browser: Browser) -> dict[str, str]:
+    """What the page's script sends when a security key has answered."""
+    found = re.search(r'data-challenge="([^"]+)" data-rp="([^"]+)"', browser.get("/account").text)
+    assert found
+    made = SecurityKey().enrol(
+        from_base64url(found[1]), origin="https://localhost", rp_id="localhost"
+    )
+    return {"label": "blue", **made}
+
+
+def clicks_on_keys(db: Database) -> dict[str, Click]:
+    terminal = {"public_key": TerminalKey().credential.public_key, "label": "laptop"}
+    return {
+        "keys.enrol": Click("/account", "/account/keys", enrolment, ("credential.request",)),
+        "keys.enrol_terminal": Click(
+            "/account", "/account/keys/terminal", terminal, ("credential.request",)
+        ),
+        "keys.remove": Click(
+            "/account", "/account/keys/remove", requested(db, "maria"), ("credential.revoke",),
+            "maria",
+        ),
+        "keys.approve": Click(
+            "/people", "/people/keys/approve", requested(db, "other"), ("credential.approve",)
+        ),
+        "keys.revoke": Click(
+            "/people", "/people/keys/revoke", requested(db, "other"), ("credential.revoke",)
+        ),
+    }  # fmt: skip
+
+
+def clicks_on_nodes(db: Database) -> dict[str, Click]:
+    Reporter(node="node-1").introduces_itself(db)
+    other = Reporter(node="node-1")
+    other.introduces_itself(db)
+    stands(db, 1)
+    vkey = VKEY.replace("BAEC", "BAED")
+    with db.transaction() as work:
+        witness.pin_key(work, node="node-1", vkey=VKEY, before="", now=seed.now())
+        work.run("witness_other", node="node-1", vkey=vkey)
+    mark = {"fingerprint": fingerprint_of_node(other.spelled)}
+    halt = {"node": "node-1", "reason": "a strange hub"}
+    return {
+        "nodes.accept_witness_key": Click(
+            "/nodes", "/nodes/node-1/witness-key", {"vkey": vkey}, ("witness.key",)
+        ),
+        "nodes.accept_key": Click("/nodes", "/nodes/node-1/key", mark, ("node.key",)),
+        "nodes.halt": Click("/nodes", "/nodes/halt", halt, ("node.halt",)),
+    }
+
+
+def clicks_on_incidents(db: Database) -> dict[str, Click]:
+    waiting = [seed.judged(db) for _ in range(4)]
     page = [f"/incidents/{one.incident_id}" for one in waiting]
     shown = [{"shown_digest": one.digest} for one in waiting]
+    yes = PEOPLE["boss"].sign(waiting[0].digest)
+    signed = {"credential_id": yes.credential_id, "signature": yes.signature}
+    state = ("incident.state",)
+    return {
+        "incident.approve": Click(
+            page[0], f"{page[0]}/approve", {**shown[0], **signed}, ("approval.grant", *state)
+        ),
+        "incident.reject": Click(page[1], f"{page[1]}/reject", shown[1], ("approval.deny", *state)),
+        "incident.close": Click(
+            page[2], f"{page[2]}/close", {"note": "seen to"}, (*state, "incident.close")
+        ),
+        "incident.manual": Click(
+            page[0],
+            f"{page[0]}/manual",
+            {"command": "reboot", "outcome": "worked", "result": "it came back"},
+            ("manual.step",),
+        ),
+        "incident.propose_others": Click(
+            page[3],
+            f"{page[3]}/propose",
+            {"commands": "uptime", "purpose": "look first", "undos": ""},
+            ("plan.proposed", *state),
+        ),
+    }
+
+
+def on_people(db: Database) -> dict[str, Click]:
     token = operators.new_link(
         db, name="other", valid_for=timedelta(hours=1), by=ADMIN, now=datetime.now(UTC)
     )
     once = f"/sign-in/once?token={token}"
-    state = ("incident.state",)
     return {
         "signin.sign_in": Click(
             "/sign-in", "/sign-in", {"name": "maria", "password": PASSWORD}, ("auth.login",), None
@@ -112,19 +213,6 @@ def clicks(db: Database) -> dict[str, Click]:
             "/account/password",
             {"old_password": PASSWORD, "password": NEW, "password_again": NEW},
             ("config.change", "auth.login"),
-        ),
-        "incident.approve": Click(
-            page[0], f"{page[0]}/approve", shown[0], ("approval.grant", *state)
-        ),
-        "incident.reject": Click(page[1], f"{page[1]}/reject", shown[1], ("approval.deny", *state)),
-        "incident.close": Click(
-            page[2], f"{page[2]}/close", {"note": "seen to"}, (*state, "incident.close")
-        ),
-        "incident.manual": Click(
-            page[0],
-            f"{page[0]}/manual",
-            {"command": "reboot", "result": "it came back"},
-            ("manual.step",),
         ),
         "people.add": Click(
             "/people", "/people/add", {"name": "fresh", "role": "viewer"},
@@ -156,7 +244,8 @@ def test_every_form_of_the_console_is_walked_and_leaves_its_entries(
         if click.who:
             assert browser.sign_in(click.who).status_code == 303
         watch.forget(watched)
-        answer = browser.post(click.to, click.form, page=click.page)
+        form = click.form if isinstance(click.form, dict) else click.form(browser)
+        answer = browser.post(click.to, form, page=click.page)
         assert answer.status_code == click.status, (endpoint, answer.text[:400])
         assert watch.changes(watched), f"{endpoint} changed nothing: the walk is not one"
         assert tuple(types(watched)) == click.entries, endpoint
@@ -177,9 +266,9 @@ def test_looking_at_any_page_changes_nothing(app: Flask, watched: Database) -> N
     for rule in app.url_map.iter_rules():
         if "GET" not in (rule.methods or set()) or rule.endpoint == "static":
             continue
-        unknown = set(rule.arguments) - {"incident_id"}
+        unknown = set(rule.arguments) - {"incident_id", "name"}
         assert not unknown, f"{rule.rule}: say what to put for {unknown}"
-        browser.get(rule.rule.replace("<incident_id>", incident))
+        browser.get(rule.rule.replace("<incident_id>", incident).replace("<name>", "node-1"))
         looked += 1
     assert looked > 8
     assert types(watched) == []
@@ -222,6 +311,7 @@ def config(dsn: str, tmp_path: Path) -> list[str]:
     return ["--config", str(path)]
 
 
+KEY = TerminalKey().credential
 USER_COMMANDS: dict[str, tuple[list[str], int]] = {
     "add": (["add", "fresh", "--role", "operator"], 2),  # the person, and the link
     "role": (["role", "maria", "--role", "viewer"], 1),
@@ -229,6 +319,10 @@ USER_COMMANDS: dict[str, tuple[list[str], int]] = {
     "enable": (["enable", "maria"], 1),
     "password": (["password", "maria"], 1),
     "link": (["link", "maria"], 1),
+    "add-key": (["add-key", "maria", KEY.public_key, "--label", "laptop"], 1),
+    "approve-key": (["approve-key", fingerprint(KEY)], 1),
+    "revoke-key": (["revoke-key", fingerprint(KEY)], 1),
+    "keys": (["keys"], 0),
     "list": (["list"], 0),
 }
 
@@ -245,7 +339,9 @@ def test_every_command_about_people_leaves_its_entries(
         watch.forget(watched)
         monkeypatch.setattr("sys.stdin", io.StringIO("a long enough password\n"))
         assert main(["user", *words, *config]) == 0
-        assert types(watched) == ["config.change"] * entries, name
+        kinds = {"add-key": "request", "approve-key": "approve", "revoke-key": "revoke"}
+        kind = f"credential.{kinds[name]}" if name in kinds else "config.change"
+        assert types(watched) == [kind] * entries, name
         assert bool(watch.changes(watched)) == bool(entries), name
         assert silent(watched) == [], name
         assert misshapen(watched) == [], name
@@ -255,6 +351,11 @@ WALKED_PROGRAMS: dict[str, dict[str, str]] = {
     "appliance": {
         "demo": "the whole appliance; its parts are walked here one by one",
         "user": "walked above",
+        "policy": "publication: tests/trust/test_publishing.py",
+        "halt": "walked below",
+        "resume": "walked below",
+        "node": "walked below",
+        "approve": "as the console's approval, by the same function",
     },
     "hub": {
         "serve": "walked below, step by step",
@@ -263,6 +364,7 @@ WALKED_PROGRAMS: dict[str, dict[str, str]] = {
         "console": "walked above",
         "migrate": "walked below",
         "commands": "prints",
+        "export": "its one entry: tests/hub/test_export.py",
     },
 }
 """Every subcommand, and where it is walked: a new one must be put here, with its walk."""
@@ -315,6 +417,52 @@ def test_another_model_is_on_record_and_the_same_again_is_not(watched: Database)
     for name, digest in (("a.gguf", "aa"), ("a.gguf", "aa"), ("a.gguf", "bb"), ("b.gguf", "bb")):
         in_force.tell_model(watched, name=name, sha256=digest * 32)
     assert types(watched) == ["model.load"] * 3
+    assert silent(watched) == []
+    assert misshapen(watched) == []
+
+
+# Nodes
+
+
+def test_what_a_node_says_of_itself_is_on_record(watched: Database) -> None:
+    seed.node(watched)
+    order_id = dispatched(watched, node="node-1")[2]
+    node = Reporter(node="node-1")
+    watch.forget(watched)
+    node.introduces_itself(watched)
+    assert types(watched) == ["node.key"]
+    node.introduces_itself(watched, halted=True, reason="by hand")
+    node.introduces_itself(watched)
+    assert types(watched) == ["node.key", "node.halt", "node.resume"]
+    Reporter(node="node-1").introduces_itself(watched)
+    assert types(watched)[3:] == ["node.key"]
+    node.last = 4
+    node.tells(watched, node.next(order_id))
+    assert "exec.gap" in types(watched)
+    assert silent(watched) == []
+    assert misshapen(watched) == []
+
+
+def test_what_a_node_says_of_the_log_is_on_record(watched: Database) -> None:
+    seed.node(watched)
+    stands(watched, 1)
+    watch.forget(watched)
+    parts = [part + "\n" for part in NOTES.split("\n\n\u2014 log")]
+    with watched.transaction() as work:
+        witness.pin_key(work, node="node-1", vkey=VKEY, before="", now=seed.now())
+        assert witness.forked(work, node="node-1", reason="fork", notes=parts, now=seed.now())
+    assert types(watched) == ["witness.key", "witness.refuse"]
+    assert silent(watched) == []
+    assert misshapen(watched) == []
+
+
+def test_a_halt_and_its_end_are_on_record(watched: Database) -> None:
+    watch.forget(watched)
+    now = datetime.now(UTC)
+    halt = halts.order(watched, node=None, reason="a strange hub", by=ADMIN, now=now)
+    assert types(watched) == ["node.halt"]
+    halts.lift(watched, resumed(halt, Ed25519PrivateKey.generate()), by=ADMIN, now=now)
+    assert types(watched) == ["node.halt", "node.resume"]
     assert silent(watched) == []
     assert misshapen(watched) == []
 
