@@ -121,10 +121,7 @@ class _Watch:
                 continue  # not signed yet
             if size is None and seq is not None and self._is_void(epoch, seq + 1):
                 continue
-            if self._start is not None and (epoch, seq) == (
-                self._start[0].epoch,
-                self._start[1] - 1,
-            ):
+            if seq is not None and self._begins_with(epoch, seq + 1):
                 continue  # a part that begins with a change from a revoked key
             if seq is None or size != seq + 1:
                 place = seq if seq is not None else max(0, (size or 1) - 1)

@@ -52,7 +52,9 @@ def run_export(options: argparse.Namespace, demands: Demands, record: Record | N
         folder = Path(name) / "export"
         folder.mkdir()
         export = take_out(options.path, folder, _wanted(options), demands)
-        _add_companions(folder, export, options.witness_policy, signer)
+        _add_companions(
+            folder, export, options.witness_policy, signer, epochs=demands.epochs is not None
+        )
         report, at = _add_reports(folder, export, demands)
         manifest = bundle.write_manifest(folder, signer)
         packed = Path(name) / "packed"
@@ -100,7 +102,12 @@ def _wanted(options: argparse.Namespace) -> Wanted:
 
 
 def _add_companions(
-    folder: Path, export: Export, witness_policy: Path | None, signer: Signer | None
+    folder: Path,
+    export: Export,
+    witness_policy: Path | None,
+    signer: Signer | None,
+    *,
+    epochs: bool,
 ) -> None:
     package = files("audit")
     (folder / "audit_verify.py").write_bytes((package / "single.py").read_bytes())
@@ -110,7 +117,7 @@ def _add_companions(
     if witness_policy is not None:
         (folder / "witness.policy").write_bytes(witness_policy.read_bytes())
     signed_by = None if signer is None else signer.vkey
-    (folder / "README.md").write_text(readme(export, signed_by=signed_by))
+    (folder / "README.md").write_text(readme(export, signed_by=signed_by, epochs=epochs))
 
 
 def _add_reports(folder: Path, export: Export, demands: Demands) -> tuple[Report, datetime]:
