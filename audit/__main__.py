@@ -14,18 +14,20 @@ from typing import NoReturn
 import msgspec
 
 from appliance.errors import SentinelError
-from audit import export_options, proof
+from audit import export_options, keys_cli, proof
 from audit.check import check
 from audit.checkpoint import open_checkpoint
 from audit.cosigners import Witnessed, cosigners, is_enough
 from audit.entry import decode, leaf_hash
+from audit.epoch_notes import Demands
+from audit.epochs import open_list
 from audit.errors import AuditRefusedError, EntryError
 from audit.folder import latest, lines_from, lines_of, segment_files
 from audit.merkle import Subtrees
 from audit.note import Vkey, parse_vkey
 from audit.report import as_text
 from audit.show import Filter, sentence
-from audit.trust import Policy, parse_policy
+from audit.trust import Policy, Second, parse_policy
 from audit.verify import SEGMENT_ENTRIES
 
 USAGE = 3
@@ -65,14 +67,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run_verify(options: argparse.Namespace) -> int:
     """`verify`: the whole log against its signed checkpoints."""
-    vkeys, policy, told = _trusted(options)
+    demands, policy, told = _trusted(options)
+    vkeys = demands.all_keys
     since = None if options.since is None else options.since.read_text()
     signer = None if options.export_vkey is None else parse_vkey(options.export_vkey)
     witnessed = _witnessed([latest(options.path), since], vkeys, policy)
     enough = is_enough(witnessed, policy)
     with _progress(options.path) as progress:
         report, live = check(
-            options.path, vkeys=vkeys, since=since, export_vkey=signer, progress=progress
+            options.path, demands=demands, since=since, export_vkey=signer, progress=progress
         )
     status = UNKNOWN if enough is False and report.exit_status == 0 else report.exit_status
     if options.json:
@@ -89,7 +92,13 @@ def run_verify(options: argparse.Namespace) -> int:
         print(
             "  A notary has this log open; what it wrote after this checkpoint was not looked at."
         )
-    print(f"  key:    {vkeys[0]}")
+    if demands.epochs is None:
+        print(f"  key:    {vkeys[0]}")
+    else:
+        last = len(demands.epochs.epochs) - 1
+        print(f"  keys:   epochs 0 to {last} of list {demands.epochs.sequence}")
+    for key in vkeys[len(demands.vkeys) :]:
+        print(f"  second: {key}")
     if told == "log folder":
         print(
             "  The key came from the log folder itself: compare it with the one you noted when\n"
@@ -122,7 +131,7 @@ def run_show(options: argparse.Namespace) -> int:
 
 def run_prove(options: argparse.Namespace) -> int:
     """`prove`: the tlog-proof of one entry under the latest checkpoint; verified before shown."""
-    vkeys, _, _ = _trusted(options)
+    vkeys = _trusted(options)[0].vkeys
     note = (options.path / "checkpoint").read_text()
     size = open_checkpoint(note, vkeys).size
     leaves = [leaf_hash(line) for line in islice(lines_from(options.path), size)]
@@ -132,7 +141,7 @@ def run_prove(options: argparse.Namespace) -> int:
         islice(lines_from(options.path, since=options.seq), options.seq % SEGMENT_ENTRIES, None)
     )
     text = proof.make(options.seq, note, Subtrees(leaves.__getitem__))
-    proof.verify_inclusion(text, line, vkeys[0])
+    proof.verify_inclusion(text, line, vkeys)
     if options.output is None:
         print(text, end="")
         return 0
@@ -155,16 +164,32 @@ def run_report(options: argparse.Namespace) -> int:
     return export_command.run_report(options, _trusted(options)[0])
 
 
-def _trusted(options: argparse.Namespace) -> tuple[list[Vkey], Policy | None, str]:
-    """The log's keys, what else is asked of it, and where that came from."""
+def _trusted(options: argparse.Namespace) -> tuple[Demands, Policy | None, str]:
+    """The keys to trust, what else is asked of the log, and where that came from."""
     if options.policy is not None:
         policy = parse_policy(options.policy.read_text())
-        return list(policy.logs), policy, "policy"
+        if policy.root is not None:
+            return _epochs(options, policy.root, policy.seconds), policy, "policy"
+        return Demands(vkeys=policy.logs, seconds=policy.seconds), policy, "policy"
+    if options.root is not None:
+        given = Path(options.root)
+        root = parse_vkey(given.read_text() if given.is_file() else options.root)
+        return _epochs(options, root), None, "command line"
     if options.vkey is not None:
-        return [parse_vkey(options.vkey)], None, "command line"
+        return Demands(vkeys=(parse_vkey(options.vkey),)), None, "command line"
     if options.vkey_file is not None:
-        return [parse_vkey(options.vkey_file.read_text())], None, "file"
-    return [parse_vkey((options.path / "log.vkey").read_text())], None, "log folder"
+        return Demands(vkeys=(parse_vkey(options.vkey_file.read_text()),)), None, "file"
+    if (options.path / "epochs.note").exists():
+        root = parse_vkey((options.path / "root.vkey").read_text())
+        return _epochs(options, root), None, "log folder"
+    return Demands(vkeys=(parse_vkey((options.path / "log.vkey").read_text()),)), None, "log folder"
+
+
+def _epochs(options: argparse.Namespace, root: Vkey, seconds: tuple[Second, ...] = ()) -> Demands:
+    """The epochs that this root key certified, from the list that was given or lies in the log."""
+    path = options.epochs or options.path / "epochs.note"
+    epochs = open_list(path.read_text(), root)
+    return Demands(vkeys=epochs.vkeys, epochs=epochs, seconds=seconds)
 
 
 def _witnessed(
@@ -220,6 +245,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_prove(commands)
     _add_export(commands)
     _add_report(commands)
+    keys = commands.add_parser("keys", help="make, show, change and revoke the log's keys")
+    keys_cli.add_arguments(keys)
     return parser
 
 
@@ -298,6 +325,15 @@ def _add_keys(command: argparse.ArgumentParser) -> None:
     )
     keys.add_argument("--vkey", help="the log's key; default: PATH/log.vkey, which proves less")
     keys.add_argument("--vkey-file", metavar="FILE", type=Path, help="the log's key, from a file")
+    keys.add_argument(
+        "--root", metavar="VKEY", help="the root key of a log whose keys change; or a file of it"
+    )
+    command.add_argument(
+        "--epochs",
+        metavar="LIST",
+        type=Path,
+        help="the list that the root key certified; default: PATH/epochs.note",
+    )
 
 
 if __name__ == "__main__":

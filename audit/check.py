@@ -1,6 +1,6 @@
 """Check a folder, whatever it is: a log, a copy of one, or an unpacked export.
 
-Decides what belongs together; the checks themselves are `verify` and `disclosure`.
+Decides what belongs together; the checks themselves are `verify`, `epoch_rules` and `disclosure`.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,6 +10,8 @@ from pathlib import Path
 from audit import folder
 from audit.checkpoint import open_checkpoint
 from audit.disclosure import verify_disclosure
+from audit.epoch_notes import Demands, NoteWatch
+from audit.epoch_rules import verify_demanding
 from audit.errors import AuditRefusedError, ComparisonError
 from audit.exported import (
     Export,
@@ -21,13 +23,13 @@ from audit.exported import (
 )
 from audit.note import Vkey
 from audit.report import Report
-from audit.verify import NO_REMARKS, SEGMENT_ENTRIES, WHOLE, Before, Remarks, verify
+from audit.verify import NO_REMARKS, SEGMENT_ENTRIES, WHOLE, Before, Remarks
 
 
 def check(
     path: Path,
     *,
-    vkeys: Sequence[Vkey],
+    demands: Demands,
     since: str | None = None,
     export_vkey: Vkey | None = None,
     progress: Callable[[int], None] = lambda _: None,
@@ -36,8 +38,9 @@ def check(
     """The report, and whether a notary has the log open: then only what is published counts."""
     export = read_export(path)
     note = folder.latest(path)
+    vkeys = demands.all_keys
     log = partial(
-        _log, path, note, vkeys, since=since, progress=progress, segment_entries=segment_entries
+        _log, path, note, demands, since=since, progress=progress, segment_entries=segment_entries
     )
     if export is None:
         upto = folder.size_while_written(path, note, vkeys)
@@ -46,7 +49,7 @@ def check(
     if since is not None:
         _demand_comparable(export, open_checkpoint(since, vkeys).size)
     if export.kind == "incident":
-        return _incident(path, export, note, vkeys, remarks), False
+        return _incident(path, export, note, demands, remarks), False
     before, remarks = _before(path, export, note, vkeys, remarks)
     return log(before=before, remarks=remarks), False
 
@@ -54,7 +57,7 @@ def check(
 def _log(
     path: Path,
     note: str | None,
-    vkeys: Sequence[Vkey],
+    demands: Demands,
     *,
     since: str | None,
     progress: Callable[[int], None],
@@ -63,11 +66,11 @@ def _log(
     before: Before = WHOLE,
     remarks: Remarks = NO_REMARKS,
 ) -> Report:
-    return verify(
+    return verify_demanding(
         folder.segments(path, upto=upto),
         folder.notes(path, upto=None if upto is None else note),
         latest=note,
-        vkeys=vkeys,
+        demands=demands,
         since=since,
         progress=progress,
         segment_entries=segment_entries,
@@ -77,17 +80,31 @@ def _log(
 
 
 def _incident(
-    path: Path, export: Export, note: str | None, vkeys: Sequence[Vkey], remarks: Remarks
+    path: Path, export: Export, note: str | None, demands: Demands, remarks: Remarks
 ) -> Report:
+    if note is not None and not demands.simple:
+        remarks = _keys_of_one(note, demands, remarks)
     return verify_disclosure(
         folder.lines_of(path / "entries.jsonl"),
         lambda seq: read_proof(path, seq, note or ""),
         incident=export.incident or "",
         first=export.first,
         note=note,
-        vkeys=vkeys,
+        vkeys=demands.all_keys,
         remarks=remarks,
     )
+
+
+def _keys_of_one(note: str, demands: Demands, remarks: Remarks) -> Remarks:
+    """What a single checkpoint shows about its keys; their turn shows in the whole log only."""
+    watch = NoteWatch(demands, lambda _seq, _sentence: None)
+    if not watch.counts(note):
+        problem = "the checkpoint is not signed by keys that count"
+        return Remarks(problems=(*remarks.problems, problem), warnings=remarks.warnings)
+    if demands.epochs is None:
+        return remarks
+    warning = "one incident does not show whether each epoch's key signed in its time"
+    return Remarks(problems=remarks.problems, warnings=(*remarks.warnings, warning))
 
 
 def _before(

@@ -55,3 +55,9 @@ class TrustError(SentinelError):
     """The policy file says something this verifier cannot read or cannot check yet."""
 
     code = "trust"
+
+
+class EpochError(AuditRefusedError):
+    """The list of epoch keys, or the key that should fit it, is not what the root key certified."""
+
+    code = "epochs"

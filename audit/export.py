@@ -11,7 +11,7 @@ Packing and signing is `bundle`, the report `story`, `html_report` and `pdf_repo
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,11 @@ import msgspec
 from audit import proof
 from audit.checkpoint import Checkpoint, open_checkpoint
 from audit.entry import decode, leaf_hash
+from audit.epoch_notes import Demands, NoteWatch
 from audit.errors import AuditRefusedError, EntryError, ExportError
 from audit.exported import Export, Kind, encode_export
 from audit.folder import latest, lines_of, notes, notes_by_file, segment_files
 from audit.merkle import HASH_BYTES, Subtrees
-from audit.note import Vkey
 
 _DIGEST = re.compile(rb'"([0-9a-f]{64})"')
 
@@ -39,13 +39,16 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     withhold: tuple[str, ...] = ()  # names of fields in bodies
 
 
-def take_out(log: Path, target: Path, wanted: Wanted, vkeys: Sequence[Vkey]) -> Export:
+def take_out(log: Path, target: Path, wanted: Wanted, demands: Demands) -> Export:
     """Write the part into an empty folder. Raises `ExportError` when there is no such part."""
     if wanted.incident is None:
-        export = _take_range(log, target, wanted, vkeys)
+        export = _take_range(log, target, wanted, demands)
     else:
-        export = _take_incident(log, target, wanted.incident, vkeys)
-    (target / "log.vkey").write_text(f"{vkeys[0]}\n")
+        export = _take_incident(log, target, wanted.incident, demands)
+    (target / "log.vkey").write_text(f"{demands.vkeys[0]}\n")
+    for name in ("epochs.note", "root.vkey") if demands.epochs is not None else ():
+        if (log / name).exists():
+            (target / name).write_bytes((log / name).read_bytes())
     withheld = _take_blobs(log, target, wanted)
     export = msgspec.structs.replace(export, withheld=tuple(withheld))
     (target / "export.json").write_bytes(encode_export(export))
@@ -60,12 +63,12 @@ def exported_lines(folder: Path) -> Iterator[bytes]:
             yield line.rstrip(b"\n")
 
 
-def _take_range(log: Path, target: Path, wanted: Wanted, vkeys: Sequence[Vkey]) -> Export:
-    newest, _ = _covering(log, None, vkeys)
+def _take_range(log: Path, target: Path, wanted: Wanted, demands: Demands) -> Export:
+    newest, _ = _covering(log, None, demands)
     last = newest.size - 1 if wanted.last is None else wanted.last
     if not 0 <= wanted.first <= last < newest.size:
         raise ExportError(f"entries {wanted.first} to {last}: the signed log has {newest.size}")
-    checkpoint, note = _covering(log, last, vkeys)
+    checkpoint, note = _covering(log, last, demands)
     _copy_segments(log, target, wanted.first, checkpoint.size)
     for name, kept in notes_by_file(log):
         if wanted.first < _size_of(kept) <= checkpoint.size:
@@ -82,8 +85,8 @@ def _take_range(log: Path, target: Path, wanted: Wanted, vkeys: Sequence[Vkey]) 
     )
 
 
-def _take_incident(log: Path, target: Path, incident: str, vkeys: Sequence[Vkey]) -> Export:
-    newest, _ = _covering(log, None, vkeys)
+def _take_incident(log: Path, target: Path, incident: str, demands: Demands) -> Export:
+    newest, _ = _covering(log, None, demands)
     leaves, found = _leaves(log, newest.size), dict[int, bytes]()
     needle = incident.encode()
     for seq, line in enumerate(_lines(log, newest.size)):
@@ -91,7 +94,7 @@ def _take_incident(log: Path, target: Path, incident: str, vkeys: Sequence[Vkey]
             found[seq] = line
     if not found:
         raise ExportError(f"the signed log has no entry of incident {incident}")
-    checkpoint, note = _covering(log, max(found), vkeys)
+    checkpoint, note = _covering(log, max(found), demands)
     (target / "entries.jsonl").write_bytes(b"".join(b"%b\n" % line for line in found.values()))
     (target / "checkpoint").write_text(note)
     under = _Leaves(leaves.data[: checkpoint.size * HASH_BYTES])
@@ -130,14 +133,16 @@ def _write_proof(target: Path, seq: int, note: str, leaves: _Leaves) -> None:
     (target / "proofs" / f"{seq:012}.tlog-proof").write_text(text)
 
 
-def _covering(log: Path, seq: int | None, vkeys: Sequence[Vkey]) -> tuple[Checkpoint, str]:
+def _covering(log: Path, seq: int | None, demands: Demands) -> tuple[Checkpoint, str]:
     """The smallest kept checkpoint over this entry; None: the newest there is."""
     published = latest(log)
     only = [] if published is None else [published]
     best: tuple[Checkpoint, str] | None = None
+    watch = NoteWatch(demands, lambda _seq, _sentence: None)
     for note in chain(only, notes(log)) if seq is None else chain(notes(log), only):
         try:
-            checkpoint = open_checkpoint(note, vkeys) if _matters(note, seq, best) else None
+            wanted = _matters(note, seq, best) and (demands.simple or watch.counts(note))
+            checkpoint = open_checkpoint(note, demands.all_keys) if wanted else None
         except AuditRefusedError:
             continue  # verifying says what is wrong with it
         if checkpoint is not None:

@@ -22,6 +22,7 @@ from pathlib import Path
 from audit import bundle
 from audit.check import check
 from audit.entry import decode, moment
+from audit.epoch_notes import Demands
 from audit.errors import EntryError, ExportError
 from audit.export import Wanted, exported_lines, take_out
 from audit.export_readme import readme
@@ -42,19 +43,19 @@ Record = Callable[[Export, bytes], None]
 """Told of the export and its manifest before the archive is there; raises when it cannot do so."""
 
 
-def run_export(
-    options: argparse.Namespace, vkeys: Sequence[Vkey], record: Record | None = None
-) -> int:
+def run_export(options: argparse.Namespace, demands: Demands, record: Record | None = None) -> int:
     """`export`: one archive and its custody record."""
     if options.out.exists():
         raise ExportError(f"{options.out} is there already; nothing was written")
-    signer = _signer(options, vkeys)
+    signer = _signer(options, demands.all_keys)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=options.out.absolute().parent) as name:
         folder = Path(name) / "export"
         folder.mkdir()
-        export = take_out(options.path, folder, _wanted(options), vkeys)
-        _add_companions(folder, export, options.witness_policy, signer)
-        report, at = _add_reports(folder, export, vkeys)
+        export = take_out(options.path, folder, _wanted(options), demands)
+        _add_companions(
+            folder, export, options.witness_policy, signer, epochs=demands.epochs is not None
+        )
+        report, at = _add_reports(folder, export, demands)
         manifest = bundle.write_manifest(folder, signer)
         packed = Path(name) / "packed"
         digest = bundle.pack(folder, packed, prefix=_prefix(export), at=at)
@@ -76,13 +77,13 @@ def run_export(
     return report.exit_status
 
 
-def run_report(options: argparse.Namespace, vkeys: Sequence[Vkey]) -> int:
+def run_report(options: argparse.Namespace, demands: Demands) -> int:
     """`report`: the pages alone, of a part of a log or of an unpacked export."""
     with tempfile.TemporaryDirectory(prefix="sentinel-report-") as name:
         folder = Path(name) / "export"
         folder.mkdir()
-        export = take_out(options.path, folder, _wanted(options), vkeys)
-        report, _ = _add_reports(folder, export, vkeys)
+        export = take_out(options.path, folder, _wanted(options), demands)
+        report, _ = _add_reports(folder, export, demands)
         for kind in ("html", "pdf"):
             target = options.out.with_suffix(f".{kind}")
             shutil.copyfile(folder / f"report.{kind}", target)
@@ -101,7 +102,12 @@ def _wanted(options: argparse.Namespace) -> Wanted:
 
 
 def _add_companions(
-    folder: Path, export: Export, witness_policy: Path | None, signer: Signer | None
+    folder: Path,
+    export: Export,
+    witness_policy: Path | None,
+    signer: Signer | None,
+    *,
+    epochs: bool,
 ) -> None:
     package = files("audit")
     (folder / "audit_verify.py").write_bytes((package / "single.py").read_bytes())
@@ -111,16 +117,16 @@ def _add_companions(
     if witness_policy is not None:
         (folder / "witness.policy").write_bytes(witness_policy.read_bytes())
     signed_by = None if signer is None else signer.vkey
-    (folder / "README.md").write_text(readme(export, signed_by=signed_by))
+    (folder / "README.md").write_text(readme(export, signed_by=signed_by, epochs=epochs))
 
 
-def _add_reports(folder: Path, export: Export, vkeys: Sequence[Vkey]) -> tuple[Report, datetime]:
+def _add_reports(folder: Path, export: Export, demands: Demands) -> tuple[Report, datetime]:
     """Verify what was taken out as its receiver will, and write what a reader reads."""
     bundle.write_manifest(folder, None)
-    report, _ = check(folder, vkeys=vkeys)
+    report, _ = check(folder, demands=demands)
     story = tell(exported_lines(folder))
     note = latest(folder) or ""
-    summary = summarize(export, report, story, note=note, vkey=str(vkeys[0]))
+    summary = summarize(export, report, story, note=note, vkey=demands.told)
     at = _last_time(folder)
     (folder / "report.html").write_text(html_report(summary, story))
     (folder / "report.pdf").write_bytes(pdf_report(summary, story, at=at))

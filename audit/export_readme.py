@@ -19,6 +19,13 @@ Each entry has an inclusion proof of its own, so nothing else need be disclosed.
 incident are numbered (`inc_seq`) and the closing one counts them, so none can be left out before
 it. Without a closing entry this cannot be told, and the verifier says INCOMPLETE.""",
 }
+_EPOCHS = """
+**The keys of this log change**, as `epochs.note` lists them; the key in `root.vkey` certified it.
+`audit_verify.py` does not know such lists and says so (2); by hand, give the key that signed the
+checkpoint. All of it is checked by
+
+    sentinel-audit verify . --root 'THE ROOT KEY YOU WERE GIVEN'
+"""
 _FOLDER = files("audit") / "recipes"
 
 
@@ -28,7 +35,7 @@ def recipe(kind: str) -> str:
     return (_FOLDER / "common.sh").read_text() + (_FOLDER / own).read_text()
 
 
-def readme(export: Export, *, signed_by: str | None) -> str:
+def readme(export: Export, *, signed_by: str | None, epochs: bool = False) -> str:
     """The text of README.md."""
     signature = "The manifest is **not signed**: no export key was given when this was made."
     if signed_by is not None:
@@ -43,6 +50,7 @@ def readme(export: Export, *, signed_by: str | None) -> str:
         "entries": "entries.jsonl" if export.kind == "incident" else "seg/*.jsonl",
         "signature": signature,
         "withheld": str(len(export.withheld)),
+        "keys": _EPOCHS if epochs else "",
         "recipe": recipe(export.kind),
     }
     text = (_FOLDER / "export.md").read_text()

@@ -125,6 +125,12 @@ def open_note(note: str, vkeys: Sequence[Vkey]) -> Opened:
     return Opened(text=text, keys=tuple(verified))
 
 
+def claimed(note: str) -> tuple[str, set[tuple[str, bytes]]]:
+    """The text, and the names and key hashes that say they signed it: nothing is verified here."""
+    text, signatures = split_note(note)
+    return text, {(name, blob[:HASH_BYTES]) for name, blob in signatures}
+
+
 def check_point(key: bytes) -> None:
     """Raise `VkeyError` unless the 32 bytes are the one encoding of a point of large order."""
     if len(key) != KEY_BYTES:

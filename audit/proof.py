@@ -13,6 +13,7 @@ Source: c2sp.org/tlog-proof.
 
 import base64
 import binascii
+from collections.abc import Sequence
 
 import msgspec
 
@@ -72,15 +73,17 @@ def parse(text: str) -> Proof:
     return Proof(index=int(index), path=tuple(_hash(line) for line in lines[2:]), note=note)
 
 
-def verify(text: str, line: bytes, vkey: str | Vkey) -> Proven:
-    """The entry of this line, proven to be in the log of this key. Raises `ProofError`."""
+def verify(text: str, line: bytes, vkey: str | Vkey | Sequence[Vkey]) -> Proven:
+    """The entry of this line, proven to be in the log of this key. Raises `ProofError`.
+
+    Of a log whose key changes, `vkey` is all its keys: in text one a line.
+    """
     # 1. the proof has the one form            4. the entry says it is of this log, at this place
     # 2. the log's key signed the checkpoint   5. the path leads from the line to the signed root
     # 3. the line is an entry in canonical form
     try:
         proof = parse(text)  # 1
-        key = parse_vkey(vkey) if isinstance(vkey, str) else vkey
-        checkpoint = open_checkpoint(proof.note, [key])  # 2
+        checkpoint = open_checkpoint(proof.note, _keys(vkey))  # 2
         entry = decode(line)  # 3
     except (AuditRefusedError, EntryError) as error:
         raise ProofError(f"no proof: {error}") from error
@@ -93,9 +96,15 @@ def verify(text: str, line: bytes, vkey: str | Vkey) -> Proven:
     return Proven(entry=entry, checkpoint=checkpoint, note=proof.note)
 
 
-def verify_inclusion(text: str, line: bytes, vkey: str | Vkey) -> Entry:
+def verify_inclusion(text: str, line: bytes, vkey: str | Vkey | Sequence[Vkey]) -> Entry:
     """The entry alone, for who does not keep checkpoints. Raises `ProofError`."""
     return verify(text, line, vkey).entry
+
+
+def _keys(vkey: str | Vkey | Sequence[Vkey]) -> Sequence[Vkey]:
+    if isinstance(vkey, str):
+        return [parse_vkey(line) for line in vkey.strip("\n").split("\n")]
+    return [vkey] if isinstance(vkey, Vkey) else vkey
 
 
 def _hash(line: str) -> bytes:

@@ -47,6 +47,7 @@ TAMPERED, INCOMPLETE = "TAMPERED", "INCOMPLETE"
 EXIT = {VALID: 0, TAMPERED: 1, INCOMPLETE: 2}
 SEGMENT_ENTRIES = 65_536
 MAX_LINE_BYTES = 60_000
+NO_EPOCHS = "keys that change are checked by `sentinel-audit verify --root`, not by this program"
 MAX_LISTED = 20  # problems and warnings kept word for word; the rest is counted
 sha256 = hashlib.sha256
 
@@ -195,6 +196,8 @@ class Policy:
             raise Refused("expected `log` lines of one log, and each key once", 2)
 
     def take(self, word: str, words: list[str]) -> None:
+        if word in ("root", "second"):
+            raise Refused(f"`{word}`: {NO_EPOCHS}", 2)
         if word == "log" and len(words) in (1, 2):
             self.logs.append(parse_vkey(words[0]))
         elif word == "witness" and len(words) in (2, 3) and self.is_free(words[0]):
@@ -345,10 +348,10 @@ TYPES = set(
     approval.deny approval.expire approval.grant auth.fail auth.login auth.logout config.change
     credential.approve credential.request credential.revoke exec.gap exec.order exec.refuse
     exec.result exec.rollback export.create incident.close incident.open incident.recover
-    incident.state key.rotate log.fork log.open log.recovery log.resume manual.step model.load
-    node.connect node.disconnect node.enroll node.halt node.key node.resume node.revoke
-    plan.proposed plan.verdict policy.change redaction retention.prune time.status witness.clear
-    witness.key witness.refuse
+    incident.state key.epochs key.rotate log.fork log.open log.recovery log.resume manual.step
+    model.load node.connect node.disconnect node.drop node.enroll node.halt node.key node.resume
+    node.revoke plan.proposed plan.verdict policy.change redaction retention.prune time.status
+    witness.clear witness.key witness.refuse
     """.split()
 )
 UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-%s-[0-9a-f]{12}"
@@ -356,7 +359,7 @@ DAY, TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}", r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-
 EACH = re.compile(
     "\n".join([r"[0-9a-f]{64}", UUID % "7[0-9a-f]{3}-[89ab][0-9a-f]{3}", f"{DAY}T{TIME}Z"])
 )
-LOG, TYPE = r"[A-Za-z0-9][A-Za-z0-9._~/:-]{0,254}", r"[a-z]+(?:\.[a-z_]+)+"
+LOG, TYPE = r"[A-Za-z0-9][A-Za-z0-9._~/:-]{0,254}", r"(?:redaction|[a-z]+(?:\.[a-z_]+)+)"
 SHARED = re.compile(f"{LOG}\n{TYPE}\n(?:-|{UUID % '[0-9a-f]{4}-[0-9a-f]{4}'})")
 KEY = re.compile(r"[a-z][a-z0-9_]*|_sd")
 MAX_INTEGER = 2**53 - 1
@@ -1209,10 +1212,14 @@ def trusted(options: argparse.Namespace, policy: Policy | None) -> tuple[list[Vk
     """The keys to trust, and where they came from."""
     if policy is not None:
         return policy.logs, "policy"
+    if options.root is not None:
+        raise Refused(f"--root: {NO_EPOCHS}", 2)
     if options.vkey is not None:
         return [parse_vkey(options.vkey)], "command line"
     if options.vkey_file is not None:
         return [parse_vkey(options.vkey_file.read_text(encoding="utf-8"))], "file"
+    if (options.path / "epochs.note").exists():
+        raise Refused(f"epochs.note: {NO_EPOCHS}", 2)
     return [parse_vkey((options.path / "log.vkey").read_text(encoding="utf-8"))], "log folder"
 
 
@@ -1233,6 +1240,7 @@ def main(argv: list[str] | None = None) -> int:
     keys.add_argument("--policy", metavar="FILE", type=Path, help="`log VKEY` lines to trust")
     keys.add_argument("--vkey", help="the log's key; default: PATH/log.vkey, which proves less")
     keys.add_argument("--vkey-file", metavar="FILE", type=Path, help="the log's key, from a file")
+    keys.add_argument("--root", metavar="VKEY", help="of keys that change: answered with exit 2")
     parser.add_argument("--since", metavar="CHECKPOINT", type=Path, help="of the last audit")
     parser.add_argument("--export-vkey", metavar="VKEY", help="the key that signed the export")
     parser.add_argument("--json", action="store_true", help="the report as one JSON object")

@@ -2,6 +2,8 @@
 
     # comment
     log VKEY [URL]
+    root VKEY            instead of `log`: the key that certifies the log's epochs
+    second VKEY [FROM]   a key that must sign beside the log's, from this size on
     witness NAME VKEY [URL]
     group NAME all|any|K MEMBER…
     quorum NAME|none
@@ -22,6 +24,13 @@ NONE = "none"
 _GROUP_WORDS = 3  # name, threshold, one member
 
 
+class Second(msgspec.Struct, frozen=True, kw_only=True):
+    """A key that must sign beside the log's own."""
+
+    vkey: Vkey
+    from_size: int = 0  # checkpoints of fewer entries may lack it
+
+
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """Keys of one log, several after a rotation; and what its checkpoints need besides."""
 
@@ -29,6 +38,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     witnesses: dict[str, WitnessKey]  # by their names in the file
     groups: dict[str, tuple[int, tuple[str, ...]]]  # how many of which members
     quorum: str  # a witness, a group, or "none"
+    root: Vkey | None = None  # certifies the log's keys, of which none is named then
+    seconds: tuple[Second, ...] = ()
 
     def is_enough(self, keys: Iterable[bytes]) -> bool:
         """Whether the holders of these public keys are a quorum."""
@@ -60,6 +71,8 @@ class _Reading:
 
     def __init__(self) -> None:
         self._logs: list[Vkey] = []
+        self._roots: list[Vkey] = []
+        self._seconds: list[Second] = []
         self._witnesses: dict[str, WitnessKey] = {}
         self._groups: dict[str, tuple[int, tuple[str, ...]]] = {}
         self._used: set[str] = set()
@@ -69,6 +82,12 @@ class _Reading:
         match keyword, words:
             case "log", (vkey,) | (vkey, _):
                 self._logs.append(parse_vkey(vkey))
+            case "root", (vkey,):
+                self._roots.append(parse_vkey(vkey))
+            case "second", (vkey,):
+                self._seconds.append(Second(vkey=parse_vkey(vkey)))
+            case "second", (vkey, size) if size.isascii() and size.isdigit():
+                self._seconds.append(Second(vkey=parse_vkey(vkey), from_size=int(size)))
             case "witness", (name, vkey) | (name, vkey, _):
                 self._new(name)
                 self._witnesses[name] = parse_witness(vkey)
@@ -83,11 +102,14 @@ class _Reading:
                 raise TrustError(f"{keyword!r} cannot be read here")
 
     def policy(self) -> Policy:
-        if not self._logs:
+        if len(self._roots) > 1 or (self._roots and self._logs):
+            raise TrustError("expected `log` lines or one `root` line, not both")
+        if not self._logs and not self._roots:
             raise TrustError("no `log` line: whose log is it?")
         if len({vkey.name for vkey in self._logs}) > 1:
             raise TrustError("keys of more than one log")
-        keys = [one.key for one in self._logs]
+        keys = [one.key for one in (*self._logs, *self._roots)]
+        keys += [one.vkey.key for one in self._seconds]
         keys += [one.key for one in self._witnesses.values()]
         if len(set(keys)) < len(keys):
             raise TrustError("one key stands in two lines")
@@ -96,6 +118,8 @@ class _Reading:
             witnesses=self._witnesses,
             groups=self._groups,
             quorum=self._quorum or NONE,
+            root=self._roots[0] if self._roots else None,
+            seconds=tuple(self._seconds),
         )
 
     def _group(self, name: str, threshold: str, members: list[str]) -> None:

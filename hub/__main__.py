@@ -118,9 +118,12 @@ def _console(config: Path, check: bool) -> int:  # noqa: FBT001
 
 
 def _migrate(dsn: str) -> int:
+    from hub.persist.in_force import tell_schema
     from hub.persist.migrate import migrate
 
     applied = migrate(dsn)
+    if applied:
+        tell_schema(dsn, applied)
     print(f"applied: {', '.join(applied)}" if applied else "the database is up to date")
     return 0
 

@@ -67,3 +67,15 @@ class EventError(RefusedError):
     """An event that can never be accepted; the node sets it aside."""
 
     code = "event"
+
+
+class SigningError(NotaryError):
+    """The log cannot be signed now: a signer does not answer, or signs with another key."""
+
+    code = "signing"
+
+
+class KeyEndedError(SigningError):
+    """The log's key may sign no more: its epoch is over, it was revoked, or a second is lacking."""
+
+    code = "key-ended"

@@ -9,6 +9,8 @@ import argparse
 import hashlib
 from datetime import UTC, datetime
 
+from audit.epoch_notes import Demands
+from audit.epochs import open_list
 from audit.export_command import run_export
 from audit.exported import Export
 from audit.note import parse_vkey
@@ -21,14 +23,23 @@ MOST_REASON = 2000  # characters
 
 def run(settings: NotarySettings, options: argparse.Namespace) -> int:
     """Export and record; the exit status is that of the verification."""
-    vkey = parse_vkey((settings.folder / "log.vkey").read_text())
+    demands = _demands(settings)
     options.path = settings.folder
     with Database(settings.dsn, size=1) as db:
 
         def record(export: Export, manifest: bytes) -> None:
             _record(db, options.who, options.reason, export, manifest)
 
-        return run_export(options, [vkey], record)
+        return run_export(options, demands, record)
+
+
+def _demands(settings: NotarySettings) -> Demands:
+    """The keys that this notary's log is to be verified under."""
+    if settings.epochs is None or settings.epoch_root is None:
+        return Demands(vkeys=(parse_vkey((settings.folder / "log.vkey").read_text()),))
+    root = parse_vkey(settings.epoch_root.read_text())
+    epochs = open_list(settings.epochs.read_text(), root)
+    return Demands(vkeys=epochs.vkeys, epochs=epochs)
 
 
 def _record(db: Database, who: str, reason: str, export: Export, manifest: bytes) -> None:

@@ -66,8 +66,12 @@ class Nodes:
 
     def all_disconnected(self) -> None:
         """A hub that starts has no streams yet."""
+        now = datetime.now(UTC)
         with self._db.transaction() as work:
-            work.run("all_disconnected")
+            for row in work.all("all_disconnected"):
+                who = actor("node", row["name"], node=row["name"])
+                body = {"node": row["name"], "reason": "the hub was started again"}
+                offer(work, type="node.disconnect", actor=who, at=now, body=body)
 
     def _connected(self, node: str, hello: pb.Hello) -> None:
         facts: dict[str, Any] = {
@@ -82,7 +86,8 @@ class Nodes:
         now = datetime.now(UTC)
         with self._db.transaction() as work:
             work.run(query, node=node, now=now, **facts)
-            offer(work, type=entry, actor=actor("node", node, node=node), at=now, body=facts)
+            who, body = actor("node", node, node=node), {"node": node, **facts}
+            offer(work, type=entry, actor=who, at=now, body=body)
 
     def _seen(self, nodes: list[str]) -> None:
         with self._db.transaction() as work:

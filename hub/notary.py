@@ -4,6 +4,8 @@ Takes outbox rows in order and, for each group: writes their lines and syncs, si
 and keeps it, indexes them in PostgreSQL and lets the rows go. What a crash leaves between these
 is told in `hub/segments.py`; the rows stay in the outbox until they are indexed, and an id that
 is in the log already is not written again, so every crash is answered by doing the same again.
+While the log cannot be signed, because Vault does not answer or the key's epoch is over, nothing
+more is taken, the console is told why, and approvals are closed.
 """
 
 import hashlib
@@ -13,31 +15,52 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from appliance import records
-from appliance.errors import SettingsError
+from appliance import __version__, records
 from appliance.ids import uuid7
-from audit.entry import Actor, EntryDraft
-from audit.errors import EntryError, VkeyError
-from audit.signer import LocalSigner
-from hub.errors import DatabaseError
+from audit.entry import Actor, EntryDraft, moment
+from audit.errors import EntryError, NoteError
+from audit.signer import LogKeys
+from hub.epoch_keys import EpochKeys
+from hub.errors import DatabaseError, SigningError
+from hub.log_keys import PUBLISHED_LIST, PUBLISHED_ROOT, keys_of, list_in_force
 from hub.persist import log_index
 from hub.persist.database import Database
+from hub.persist.in_force import tell_settings
 from hub.persist.listen import Listener
 from hub.persist.log_index import NotaryLock
 from hub.persist.status import beat
 from hub.segment_tail import Appended
 from hub.segments import NOTARY, IndexedState, SegmentLog
 from hub.settings import NotarySettings
+from vault.errors import VaultError
+from vault.transit import TransitSigner
 
 BEAT_S = 5.0
 LOOK_AGAIN_S = 1.0  # a notification may be lost; no entry waits longer than this
 RETRY_S = 1.0
+SOON = timedelta(days=30)  # before the last epoch ends
+AHEAD = timedelta(minutes=30)  # an entry further in the future would look later than its epoch
+
+OUR_OWN = frozenset(
+    [
+        "log.open",
+        "log.resume",
+        "log.recovery",
+        "log.fork",
+        "key.rotate",
+        "key.epochs",
+        "time.status",
+    ]
+)
+"""What the notary alone says: from the outbox, it would be somebody else saying it."""
+
+_CANNOT_SIGN = (SigningError, VaultError, NoteError)
 
 _log = logging.getLogger(__name__)
 
@@ -47,21 +70,24 @@ def run(settings: NotarySettings) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    signer = _signer(settings)
+    check(settings)
     with Database(settings.dsn, size=2) as db, _one_at_a_time(settings, stop) as lock:
         if lock is None:
             return 0
-        log = _open(settings, db, signer)
+        keys, second = keys_of(settings)
+        log = _open_once_it_signs(settings, db, keys, stop)
+        if log is None:
+            return 0
         try:
-            Notary(db=db, log=log, lock=lock, settings=settings).run(stop)
+            Notary(db=db, log=log, lock=lock, settings=settings, second=second).run(stop)
         finally:
             log.close()
     return 0
 
 
 def check(settings: NotarySettings) -> None:
-    """Read the key; raises with what is wrong with it."""
-    _signer(settings)
+    """Read the keys; raises with what is wrong with them."""
+    keys_of(settings)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -72,8 +98,11 @@ class Notary:
     log: SegmentLog
     lock: NotaryLock
     settings: NotarySettings
+    second: TransitSigner | None = None
     _last_entry: float = field(default_factory=time.monotonic)
     _last_beat: float = -BEAT_S
+    _last_ready: float = -BEAT_S
+    _trouble: str | None = None  # why nothing can be signed
 
     def run(self, stop: threading.Event) -> None:
         """Turn until told to stop. A disk that fails raises and ends the process: fail closed."""
@@ -82,11 +111,14 @@ class Notary:
         while not stop.is_set():
             try:
                 busy = self.turn()
+                self._tell(None)
                 complained = False
-            except DatabaseError as error:
+            except (DatabaseError, *_CANNOT_SIGN) as error:
                 if not complained:
                     _log.error("the log waits: %s", error)
                     complained = True
+                if not isinstance(error, DatabaseError):
+                    self._tell(str(error))
                 stop.wait(RETRY_S)
                 continue
             if not busy:
@@ -96,7 +128,10 @@ class Notary:
     def turn(self) -> bool:
         """Write and index one group; whether there was one."""
         self._beat()
+        self.log.checkpoint()  # what a signer that did not answer left unsigned
         self._index_the_rest()
+        self._rotate_when_due()
+        self._demand_signers()
         rows = log_index.waiting(self.db, most=self.settings.group)
         drafts = [_draft(row) for row in rows]
         if not drafts and time.monotonic() - self._last_entry >= self.settings.idle_checkpoint_s:
@@ -111,6 +146,15 @@ class Notary:
         self._index(appended)
         self._last_entry = time.monotonic()
         return bool(rows)
+
+    def _rotate_when_due(self) -> None:
+        """Change the key at its epoch's end, or when asked; the steps are in `epoch_keys`."""
+        if not isinstance(self.log.keys, EpochKeys):
+            return
+        while (reason := self.log.keys.due()) is not None:
+            self.log.checkpoint()  # 1
+            made = self.log.record("key.rotate", self.log.keys.begin(reason))  # 2 to 4
+            self._index([made])
 
     def _append(self, drafts: Sequence[EntryDraft]) -> list[Appended]:
         """Append a group; a row that has no line is written as a note of that, by its id."""
@@ -154,24 +198,100 @@ class Notary:
         if not self.lock.held:
             self.lock.close()
             self.lock = NotaryLock(self.db.dsn)
-        instance = f"{os.uname().nodename}:{os.getpid()}"
-        beat(self.db, part="notary", instance=instance, detail={"size": self.log.size})
+        self._say_alive()
+
+    def _demand_signers(self) -> None:
+        """Take nothing that could not be signed; Vault is asked now and then, even when idle."""
+        self.log.keys.signers()
+        if isinstance(self.log.keys, EpochKeys):
+            self.log.keys.demand_time()
+        now = time.monotonic()
+        if self.second is not None and (self._trouble or now - self._last_ready >= BEAT_S):
+            self.second.ready()
+            self._last_ready = now
+
+    def _tell(self, trouble: str | None) -> None:
+        """Let the console know at once when signing stops, and when it goes on."""
+        if trouble != self._trouble:
+            self._trouble = trouble
+            with suppress(DatabaseError):
+                self._say_alive()
+
+    def _say_alive(self) -> None:
+        detail: dict[str, Any] = {"size": self.log.size, "trouble": self._trouble}
+        if isinstance(self.log.keys, EpochKeys):
+            epochs = self.log.keys.epochs.epochs
+            detail |= {"epoch": self.log.keys.current.epoch, "keys_end": epochs[-1].not_after}
+        _beat_now(self.db, detail)
 
 
-def _open(settings: NotarySettings, db: Database, signer: LocalSigner) -> SegmentLog:
+def _beat_now(db: Database, detail: dict[str, Any]) -> None:
+    beat(db, part="notary", instance=f"{os.uname().nodename}:{os.getpid()}", detail=detail)
+
+
+def _open_once_it_signs(
+    settings: NotarySettings, db: Database, keys: LogKeys, stop: threading.Event
+) -> SegmentLog | None:
+    """The log, as soon as it can be signed; None when told to stop before."""
+    complained = False
+    while not stop.is_set():
+        try:
+            return _open(settings, db, keys)
+        except (DatabaseError, *_CANNOT_SIGN) as error:
+            if not complained:
+                _log.error("the log waits: %s", error)
+                complained = True
+            with suppress(DatabaseError):
+                _beat_now(db, {"trouble": str(error)})
+            stop.wait(RETRY_S)
+    return None
+
+
+def _open(settings: NotarySettings, db: Database, keys: LogKeys) -> SegmentLog:
     indexed = log_index.how_far(db)
     same = indexed.checkpoint_size == indexed.size
     log = SegmentLog.open(
         settings.folder,
         origin=settings.origin,
-        signer=signer,
+        signer=keys,
         indexed=IndexedState(
             size=indexed.size, root=indexed.checkpoint_root if same and indexed.size else None
         ),
         next_inc_seq=lambda incident: log_index.next_inc_seq(db, incident),
     )
     _log.info("log %s has %d entries, %d indexed", settings.origin, log.size, indexed.size)
+    try:
+        if log.size > 1:
+            log.record("log.resume", {"size": log.size, "version": __version__})
+        tell_settings(db, "notary", settings)
+        if isinstance(keys, EpochKeys):
+            _put_list_in_force(settings, log, keys)
+    except BaseException:
+        log.close()
+        raise
     return log
+
+
+def _put_list_in_force(settings: NotarySettings, log: SegmentLog, keys: EpochKeys) -> None:
+    """Record a list of epochs that was not in force before, then publish it beside the log."""
+    epochs = keys.epochs
+    end = moment(epochs.epochs[-1].not_after)
+    if end - datetime.now(UTC) < SOON:
+        _log.warning("the list of epochs ends %s: have the security officer certify more", end)
+    if settings.epochs is None or settings.epoch_root is None or list_in_force(settings) == epochs:
+        return
+    root = settings.epoch_root.read_bytes()
+    body = {
+        "sequence": epochs.sequence,
+        "list_digest": epochs.digest,
+        "root_vkey": root.decode("ascii").strip(),
+        "epochs": len(epochs.epochs),
+        "revoked": [one.epoch for one in epochs.epochs if one.revoked is not None],
+    }
+    log.record("key.epochs", body)
+    # A crash here leaves the list unpublished: the next start records and publishes it again.
+    log.publish(PUBLISHED_ROOT, root)
+    log.publish(PUBLISHED_LIST, settings.epochs.read_bytes())
 
 
 @contextmanager
@@ -193,23 +313,26 @@ def _one_at_a_time(settings: NotarySettings, stop: threading.Event) -> Iterator[
             lock.close()
 
 
-def _signer(settings: NotarySettings) -> LocalSigner:
-    try:
-        return LocalSigner.from_pem(settings.origin, settings.key.read_bytes())
-    except (OSError, VkeyError) as error:
-        raise SettingsError(f"{settings.key}: cannot use the log's key: {error}") from error
-
-
 def _draft(row: dict[str, Any]) -> EntryDraft:
-    return EntryDraft(
+    at, now = row["at"].astimezone(UTC), datetime.now(UTC)
+    if at > now + AHEAD:
+        _log.error(
+            "entry %s says %s, which is in the future: a clock is wrong", row["entry_id"], at
+        )
+        at = now
+    draft = EntryDraft(
         id=str(row["entry_id"]),
-        at=row["at"].astimezone(UTC),
+        at=at,
         type=row["type"],
         actor=records.from_builtins(row["actor"], Actor),
         body=row["body"],
         incident=str(row["incident"]) if row["incident"] else None,
         outcome=row["outcome"],
     )
+    if draft.type in OUR_OWN or draft.actor.kind == NOTARY.kind:
+        _log.error("entry %s of type %s claims to be the notary's", draft.id, draft.type)
+        return _without_body(draft, EntryError("only the notary writes this, and it did not"))
+    return draft
 
 
 def _without_body(draft: EntryDraft, error: EntryError) -> EntryDraft:

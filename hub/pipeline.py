@@ -267,6 +267,8 @@ def _expire(work: Work, incident_id: str, state: State, *, now: datetime) -> Non
             note = f"only {given} said yes in time; nothing was run"
         if state is State.APPROVED:
             note = "the approval was not in the log, and witnessed, in time; nothing was run"
+        judged = work.one("lock_judgement", incident_id=incident_id) or {}
+        plan_id, digest = str(judged.get("plan_id", "")), judged.get("shown_digest")
         offer(
             work,
             type="approval.expire",
@@ -274,7 +276,7 @@ def _expire(work: Work, incident_id: str, state: State, *, now: datetime) -> Non
             incident=incident_id,
             at=now,
             outcome="expired",
-            body={"state": state.value},
+            body={"plan_id": plan_id, "shown_digest": digest, "state": state.value},
         )
     move(
         work,

@@ -12,6 +12,7 @@ The decisions are in `audit/recovery.py`; here the files are read for them and m
 
 import contextlib
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,8 +23,9 @@ from audit.checkpoint import Checkpoint, open_checkpoint, split_notes
 from audit.entry import leaf_hash
 from audit.errors import EntryError
 from audit.merkle import Range
-from audit.note import parse_vkey
+from audit.note import Vkey, parse_vkey
 from audit.recovery import Known, Walk, rollback
+from audit.signer import LogKeys
 from hub.errors import NotaryError, RollbackError
 from hub.segment_files import LogFolder, last_line, lines
 from hub.segment_tail import Tail
@@ -44,10 +46,10 @@ class Found:
     cuts: list[Cut]  # still to be done
 
 
-def find(files: LogFolder, *, origin: str, vkey: str, indexed: Known) -> Found:
+def find(files: LogFolder, *, origin: str, keys: LogKeys, indexed: Known) -> Found:
     """Read the log and change nothing; raises `RollbackError` when it must not be continued."""
-    _demand_own_key(files, origin=origin, vkey=vkey)  # 1
-    signed, note, torn_note = _last_signed(files, vkey)  # 2
+    _demand_own_key(files, origin=origin, vkey=keys.opening)  # 1
+    signed, note, torn_note = _last_signed(files, keys.trusted)  # 2
     remembered = [indexed]
     if signed is not None:
         remembered.append(Known(who="the signed checkpoint", size=signed.size, root=signed.root))
@@ -87,11 +89,12 @@ def _demand_own_key(files: LogFolder, *, origin: str, vkey: str) -> None:
         raise NotaryError(f"{pinned}: the log was begun under another key than the signer's")
 
 
-def _last_signed(files: LogFolder, vkey: str) -> tuple[Checkpoint | None, str, list[Cut]]:
+def _last_signed(
+    files: LogFolder, vkeys: Sequence[Vkey]
+) -> tuple[Checkpoint | None, str, list[Cut]]:
     """The last checkpoint and its note; the third item says where a kept note was torn."""
     found: list[tuple[Checkpoint, str]] = []
     torn: list[Cut] = []
-    vkeys = [parse_vkey(vkey)]
     for path in reversed(files.notes_files()):
         data = path.read_bytes()
         notes, end = split_notes(data)

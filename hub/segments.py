@@ -26,6 +26,7 @@ from audit.errors import EntryError
 from audit.merkle import Range
 from audit.note import Signer
 from audit.recovery import MAX_UNSIGNED, Known
+from audit.signer import LogKeys, PinnedKeys
 from hub.errors import DiskLiesError, LogFullError, NotaryError
 from hub.segment_files import FULL, Disk, LogFolder
 from hub.segment_recovery import find, mend
@@ -50,14 +51,15 @@ class SegmentLog:
         folder: Path,
         *,
         origin: str,
-        signer: Signer,
+        signer: Signer | LogKeys,
         next_inc_seq: NextIncSeq,
         disk: Disk,
         now: Callable[[], datetime],
         segment_entries: int,
     ) -> None:
         self.folder, self.origin = folder, origin
-        self._signer, self._now = signer, now
+        self.keys = signer if isinstance(signer, LogKeys) else PinnedKeys(signer)
+        self._now = now
         self._next_inc_seq = next_inc_seq
         self._files = LogFolder(folder, disk, segment_entries=segment_entries)
         self._head, self._tree = Head(size=0, prev=GENESIS), Range()
@@ -73,7 +75,7 @@ class SegmentLog:
         folder: Path,
         *,
         origin: str,
-        signer: Signer,
+        signer: Signer | LogKeys,
         indexed: IndexedState,
         next_inc_seq: NextIncSeq,
         disk: Disk | None = None,
@@ -158,7 +160,7 @@ class SegmentLog:
         if self._signed is not None and self._signed.size == self.size:
             return self._note
         checkpoint = Checkpoint(origin=self.origin, size=self.size, root=self._tree.root())
-        note = sign_checkpoint(checkpoint, self._signer)
+        note = sign_checkpoint(checkpoint, *self.keys.signers())
         with self._failing_closed():
             # A crash in this line leaves part of a note, which a restart moves to torn/; after it,
             # a restart finds this note newer than `checkpoint` and believes it: it is signed.
@@ -167,7 +169,22 @@ class SegmentLog:
             # larger of it and the last kept note.
             self._files.replace(self._files.published, note.encode())
         self._signed, self._note = checkpoint, note
+        with self._failing_closed():
+            self.keys.signed(note)
         return note
+
+    def record(self, type_: str, body: dict[str, Any]) -> Appended:
+        """Write an entry of the notary's own and sign it, alone; as `append` and `checkpoint`."""
+        self.checkpoint()
+        made = self.append([self._own_entry(type_, body)])[0]
+        self.checkpoint()
+        return made
+
+    def publish(self, name: str, data: bytes) -> None:
+        """Put a file beside the log, for who verifies it; when this returns, it is on disk."""
+        self._demand_health()
+        with self._failing_closed():
+            self._files.replace(self.folder / name, data)
 
     def unindexed(self) -> Iterator[Appended]:
         """The entries that the index lacks, in order, read from the files."""
@@ -234,17 +251,33 @@ class SegmentLog:
         # The steps are listed in `hub/segment_recovery.py`.
         root = None if indexed.root is None else bytes.fromhex(indexed.root)
         known = Known(who="the database", size=indexed.size, root=root)
-        vkey = self._signer.vkey
-        found = find(self._files, origin=self.origin, vkey=vkey, indexed=known)  # 1 to 4
+        keys = self.keys
+        found = find(self._files, origin=self.origin, keys=keys, indexed=known)  # 1 to 4
         self._indexed, self._tail = indexed.size, found.tail
         self._head, self._tree = found.head, found.tree
         self._signed, self._note = found.signed, found.note
         with self._failing_closed():
-            mend(self._files, found, vkey=vkey)  # 5
+            mend(self._files, found, vkey=keys.opening)  # 5
+        self._end_rotation()
         if self.size == 0:  # 6
-            self.append([self._own_entry("log.open", {"vkey": vkey, "format": 1})])
+            self.append([self._own_entry("log.open", {"vkey": keys.opening, "format": 1})])
         self._record_torn()  # 7
         self.checkpoint()  # 8
+
+    def _end_rotation(self) -> None:
+        """What a change of keys left is done before anything else is signed."""
+        start = self._signed.size if self._signed else 0
+        lines = self._files.lines_from(start) if start < self.size else iter(())
+        unsigned = [Appended.read(line).entry for line in lines]
+        left = [entry.body for entry in unsigned if entry.type == "key.rotate"]
+        body = self.keys.resume(self._note, left[-1] if left else None)
+        if body is not None:  # the old key counts no more: the new one signs all there is
+            self.append([self._own_entry("key.rotate", body)])
+        if self.size:
+            self.checkpoint()
+        while self.size and (body := self.keys.overdue()) is not None:
+            self.append([self._own_entry("key.rotate", body)])
+            self.checkpoint()
 
     def _record_torn(self) -> None:
         for path in self._files.torn_files():

@@ -22,6 +22,7 @@ from hub.nodes import Nodes
 from hub.persist import ingest as storage
 from hub.persist import migrate
 from hub.persist.database import Database
+from hub.persist.in_force import tell_settings
 from hub.persist.listen import Listener
 from hub.persist.status import beat
 from hub.pipeline import Pipeline
@@ -44,6 +45,7 @@ def run(settings: ServeSettings) -> int:
     """Serve until SIGTERM; 0 when it ended as asked."""
     with Database(settings.dsn, size=8) as db, GuardedReader() as second:
         _demand_schema(settings.dsn)
+        tell_settings(db, "serve", settings)
         policy.demand_one_source(settings)
         db.people = trust = HubTrust(settings.trust_root) if settings.trust_root else None
         gate = _gate(db, settings, second, trust)

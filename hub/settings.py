@@ -20,7 +20,7 @@ class ServeSettings(Settings, frozen=True, kw_only=True):
     identity: Identity  # the hub's server certificate, its key, and the CA of the nodes
     order_key: Path  # Ed25519 private key (PEM) that signs orders
     log_origin: str  # the audit log's name, as in its checkpoints
-    audit_vkey: Path  # the log's public key, to check proofs before they leave
+    audit_vkey: Path  # the log's public key, or all of them, one a line: proofs are checked here
     trust_root: Path | None = None  # the site's TUF root: policy, people and keys come under it
     trust_key: Path | None = None  # Ed25519 private key (PEM) that keeps what is published fresh
     policy: Path | None = None  # folder of rules or signed policy file; none: the shipped rules
@@ -35,12 +35,30 @@ class ServeSettings(Settings, frozen=True, kw_only=True):
     max_in_flight: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 256  # events per stream
 
 
+class SecondSigner(Settings, frozen=True, kw_only=True):
+    """An Ed25519 key of Vault's transit engine that signs each checkpoint beside the log's own."""
+
+    url: str  # of Vault or OpenBao
+    token: Path  # a file with a token that may sign with this key and read it
+    vkey: (
+        Path  # the key's public half, one vkey line named ORIGIN/second; what is not it is refused
+    )
+    key: str = "sentinel-audit"  # its name in Vault
+    mount: str = "sentinel-transit"
+    ca: Path | None = None  # of Vault's certificate, in PEM
+
+
 class NotarySettings(Settings, frozen=True, kw_only=True):
     """`sentinel-hub notary`: the only writer of the audit log."""
 
     dsn: str  # PostgreSQL connection string
     folder: Path  # of the log: segments, checkpoints, torn writes
     origin: str  # the log's name, first line of every checkpoint
-    key: Path  # Ed25519 private key (PEM) that signs checkpoints
+    key: Path | None = None  # Ed25519 private key (PEM) that signs checkpoints; or, instead of it:
+    epochs: Path | None = None  # the list of epoch keys, as the security officer certified it
+    epoch_root: Path | None = None  # the vkey of the root key that certified it
+    epoch_state: Path | None = None  # the secret of the current epoch; replaced at each rotation
+    rotate_before_s: Seconds = 3600.0  # the key changes so long before its epoch ends
+    second: SecondSigner | None = None  # Vault signs, too; while it does not, the log waits
     idle_checkpoint_s: Seconds = 60.0  # a time.status entry, so that silence is evidence
     group: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 256  # entries per commit, at most

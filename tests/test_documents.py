@@ -7,12 +7,26 @@ from pathlib import Path
 
 import pytest
 
+from audit.entry import TYPES
+from tests.documents import events
 from tests.documents.tables import README, with_tables
 
 
 def test_every_settings_key_is_in_the_readme_as_the_code_has_it() -> None:
     text = README.read_text()
     assert with_tables(text) == text, "run: python -m tests.documents.tables --write"
+
+
+def test_every_event_is_in_the_audits_readme_with_where_it_is_written() -> None:
+    text = events.README.read_text()
+    assert events.with_table(text) == text, "run: python -m tests.documents.events --write"
+
+
+def test_a_type_that_nobody_writes_yet_is_one_we_know_of() -> None:
+    """A schema without a writer is a promise; the list only gets shorter."""
+    promised = {"export.create", "log.fork", "node.enroll", "node.revoke"}
+    promised |= {"retention.prune", "witness.refuse"}
+    assert TYPES - set(events.written_in()) <= promised
 
 
 def test_every_file_the_documents_link_to_is_there(repository: Path) -> None:

@@ -71,7 +71,7 @@ class Pki:
 
     def bootstrap(self) -> None:
         """Make the mount, its root and the roles; what is there already stays."""
-        with _readable("set up the PKI"):
+        with readable("set up the PKI"):
             mounts = self._client.sys.list_mounted_secrets_engines()["data"]
             if f"{self._mount}/" not in mounts:
                 self._client.sys.enable_secrets_engine(
@@ -113,7 +113,7 @@ class Pki:
 
     def sign(self, csr: str, *, role: str, name: str) -> dict[str, Any]:
         """Have a request signed under a role; Vault refuses what the role does not allow."""
-        with _readable(f"sign the certificate of {name}"):
+        with readable(f"sign the certificate of {name}"):
             answer = self._client.secrets.pki.sign_certificate(
                 role, csr, name, mount_point=self._mount
             )
@@ -148,7 +148,7 @@ def wait_ready(url: str) -> None:
         raise _SealedOrAbsentError("sealed")
 
 
-class _readable:  # noqa: N801 - reads as a word: `with _readable("sign …")`
+class readable:  # noqa: N801 - reads as a word: `with readable("sign …")`
     """Turn what hvac and the network raise into one line."""
 
     def __init__(self, what: str) -> None:

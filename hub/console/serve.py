@@ -3,6 +3,7 @@
 import logging
 import socket
 import ssl
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from gunicorn.glogging import Logger
 from appliance.errors import LaunchError, SettingsError
 from hub.console.app import create_app, session_key
 from hub.console.settings import ConsoleSettings
+from hub.persist.in_force import tell_settings_once_it_can
 from hub.trust import HubTrust
 
 _log = logging.getLogger(__name__)
@@ -114,7 +116,10 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc] # gunicorn has no types
 
     def load(self) -> Flask:
         """In the worker, after the fork: database connections must not be shared with it."""
-        return create_app(self._settings)
+        app = create_app(self._settings)
+        words = (app.extensions["database"], "console", self._settings, threading.Event())
+        threading.Thread(target=tell_settings_once_it_can, args=words, daemon=True).start()
+        return app
 
     def _context(self, _config: Any, _default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
         return _tls(self._settings)

@@ -168,8 +168,9 @@ DELETE FROM signin_session WHERE token_hash = %(token_hash)s RETURNING operator 
 DELETE FROM signin_session WHERE operator = %(name)s;
 
 -- session_sweep --
--- Forget sessions that are over
-DELETE FROM signin_session WHERE expires_at < %(now)s OR seen_at < %(idle_since)s;
+-- Forget sessions that are over; the rows tell whose they were
+DELETE FROM signin_session WHERE expires_at < %(now)s OR seen_at < %(idle_since)s
+RETURNING operator AS name, token_hash;
 
 -- failure_lock --
 -- One guess at a time is counted for a name or an address

@@ -135,14 +135,17 @@ def claim_for_reasoning(
         row = work.one("claim_for_reasoning", holder=holder, until=until, now=now)
         if row is None:
             return None
+        by, incident_id = actor("reasoner", holder), str(row["incident_id"])
         record_history(
             work,
-            incident_id=str(row["incident_id"]),
+            incident_id=incident_id,
             before=row["before"],
             after=State.REASONING,
-            by=actor("reasoner", holder),
+            by=by,
             now=now,
         )
+        body = {"from": row["before"], "to": State.REASONING.value, "reason": "taken"}
+        offer(work, type="incident.state", actor=by, incident=incident_id, at=now, body=body)
         return incident_of(row)
 
 

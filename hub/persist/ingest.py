@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 from appliance import records
 from appliance.ids import uuid7
 from appliance.journal import shown
-from appliance.lifecycle import State
+from appliance.lifecycle import FINAL, State
 from appliance.records import Cleared, Dropped, Event, Finding, Outcome, Persisting, Report
 from hub.persist import reports
 from hub.persist.database import Database, Work
@@ -78,6 +78,8 @@ def _store(work: Work, received: Received, *, now: datetime) -> str | None:
             why = take_report(work, report, node=node, now=now)
         case Dropped() as dropped:
             work.run("count_dropped", node=node, count=dropped.count)
+            body = {"node": node, "count": dropped.count}
+            offer(work, type="node.drop", actor=by, at=now, body=body)
     if why is not None:
         work.run("forget_event", event_id=event.event_id)
     return why
@@ -129,6 +131,21 @@ def _clear(work: Work, cleared: Cleared, *, node: str, by: Actor, now: datetime)
         return f"no incident of {node} has the finding {shown(cleared.finding_id, most=80)}"
     incident_id = str(row["incident_id"])
     work.run("mark_cleared", incident_id=incident_id, cleared_at=cleared.cleared_at)
+    ended = row["state"] in FINAL  # its `incident.close` has counted its entries already
+    offer(
+        work,
+        type="incident.recover",
+        actor=by,
+        incident=None if ended else incident_id,
+        at=now,
+        body={
+            "finding_id": cleared.finding_id,
+            "incident_id": incident_id,
+            "node": node,
+            "order_id": cleared.order_id,
+            "cleared_at": cleared.cleared_at.isoformat(),
+        },
+    )
     _end(work, incident_id=incident_id, by=by, now=now)
     return None
 

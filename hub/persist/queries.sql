@@ -220,7 +220,7 @@ UPDATE node SET last_seen = %(now)s, connected = false WHERE name = %(node)s;
 
 -- all_disconnected --
 -- A hub that starts has no streams yet
-UPDATE node SET connected = false WHERE connected;
+UPDATE node SET connected = false WHERE connected RETURNING name;
 
 -- count_dropped --
 -- The node's spool was full for so many events
@@ -233,8 +233,10 @@ VALUES (%(part)s, %(instance)s, %(now)s, %(detail)s)
 ON CONFLICT (part, instance) DO UPDATE SET at = excluded.at, detail = excluded.detail;
 
 -- log_state --
--- How far the log is, how old the oldest waiting row is, and when the notary last lived
+-- How far the log is, how old the oldest waiting row is, when the notary last lived, its trouble
 SELECT (SELECT max(size) FROM audit_checkpoint) AS size,
+       (SELECT detail->>'trouble' FROM heartbeat WHERE part = 'notary'
+        ORDER BY at DESC LIMIT 1) AS trouble,
        (SELECT min(at) FROM audit_outbox) AS oldest_waiting,
        (SELECT max(at) FROM heartbeat WHERE part = 'notary') AS notary_at;
 
@@ -332,3 +334,14 @@ FROM judgement JOIN incident USING (incident_id)
 WHERE (judgement.judged_at, judgement.plan_id) > (%(judged_at)s, %(plan_id)s)
 ORDER BY judgement.judged_at, judgement.plan_id
 LIMIT %(limit)s;
+
+-- in_force --
+-- What a part worked with last, locked
+SELECT salt, digests FROM in_force WHERE part = %(part)s AND host = %(host)s FOR UPDATE;
+
+-- take_in_force --
+-- From here on a part works with this
+INSERT INTO in_force (part, host, salt, digests, since)
+VALUES (%(part)s, %(host)s, %(salt)s, %(digests)s, %(now)s)
+ON CONFLICT (part, host) DO UPDATE
+SET salt = excluded.salt, digests = excluded.digests, since = excluded.since;

@@ -151,11 +151,16 @@ def _prove(
     right = fits(password, row["password_hash"] if row else None)  # 3
     if row is None or row["disabled"] or not right:
         with db.transaction() as work:
+            since = now - rules.lockout
+            counted = work.all(
+                "failure_recent", by="operator", subject=name, since=since, limit=rules.failures
+            )
+            locked = "locked out from now on" if len(counted) >= rules.failures else None
             _offer(
                 work,
                 "auth.fail",
                 name,
-                {"address": address, "method": "password"},
+                {"address": address, "method": "password", "reason": locked},
                 outcome="refused",
                 now=now,
             )
@@ -167,7 +172,9 @@ def _begin(
 ) -> str:
     token = secrets.token_urlsafe(32)
     key = token_hash(token)
-    work.run("session_sweep", now=now, idle_since=now - rules.idle)
+    for over in work.all("session_sweep", now=now, idle_since=now - rules.idle):
+        session, reason = over["token_hash"][:16], {"reason": "idle, or its time was over"}
+        _offer(work, "auth.logout", over["name"], reason, outcome="ended", session=session, now=now)
     work.run(
         "session_add",
         token_hash=key,

@@ -6,6 +6,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
+from appliance.journal import shown
 from hub.persist.database import Database, Work
 
 NOTARY_SILENT = timedelta(seconds=15)  # three missed heartbeats
@@ -32,6 +33,8 @@ def log_state(work: Work, *, now: datetime) -> LogState:
     size, trouble = row.get("size") or 0, None
     if row.get("notary_at") is None or now - row["notary_at"] > NOTARY_SILENT:
         trouble = "the notary is not running"
+    elif row["trouble"] is not None:
+        trouble = f"the notary cannot sign: {shown(row['trouble'], most=300)}"
     elif row["oldest_waiting"] is not None and now - row["oldest_waiting"] > OUTBOX_LATE:
         trouble = "the notary is behind"
     return LogState(size=size, trouble=trouble)

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
+from typing import NamedTuple
 
 import msgspec
 
@@ -39,6 +40,13 @@ _PASSED_ON = ("PATH", "LANG", "LD_LIBRARY_PATH", "LLAMA_CPP_LIB_PATH", "PYTHONPA
 REST_S = 60.0  # before a file that did not load is tried again
 
 
+class Loaded(NamedTuple):
+    """A model file, as it was when it was read."""
+
+    name: str
+    sha256: str
+
+
 class ModelProcess:
     """The child that holds the model; started at the first question and kept between incidents."""
 
@@ -50,6 +58,12 @@ class ModelProcess:
         self._end: socket.socket | None = None
         self._refused: tuple[str, tuple[int, ...], float] | None = None  # why, which file, when
         self._trouble: str | None = None
+        self._loaded: Loaded | None = None
+
+    @property
+    def loaded(self) -> Loaded | None:
+        """The model that was loaded last."""
+        return self._loaded
 
     @property
     def pid(self) -> int | None:
@@ -115,6 +129,7 @@ class ModelProcess:
             self._refused = (why, _identity(self._path), monotonic())
             raise
         self._refused = self._trouble = None
+        self._loaded = Loaded(name=self._path.name, sha256=message.sha256)
         return end
 
     def _spawn(self) -> socket.socket:

@@ -1,14 +1,17 @@
 """The queue of incidents as PostgreSQL keeps it: the worker's `Queue` over `hub.persist`."""
 
+import threading
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
 from appliance.records import Plan
-from hub.persist import incidents, status
+from hub.persist import in_force, incidents, status
 from hub.persist.database import Database
 from hub.persist.incidents import Incident
 from hub.persist.listen import Listener
+from hub.reason.process import Loaded
+from hub.reason.settings import ReasonSettings
 
 _CHANNEL = "sentinel_open"  # named in hub/persist/migrations, function incident_notify
 
@@ -56,6 +59,15 @@ class DatabaseQueue:
     def beat(self, detail: dict[str, Any]) -> None:
         """Say that this reasoner lives, with what the console shows."""
         status.beat(self._db, part="reasoner", instance=self._holder, detail=detail)
+
+    def model_in_use(self, loaded: Loaded) -> None:
+        """Offer a `model.load` when it is another one than before."""
+        in_force.tell_model(self._db, name=loaded.name, sha256=loaded.sha256)
+
+    def tell_settings(self, settings: ReasonSettings, stop: threading.Event) -> None:
+        """Have a change of settings on record as soon as the database answers."""
+        words = (self._db, "reason", settings, stop)
+        threading.Thread(target=in_force.tell_settings_once_it_can, args=words, daemon=True).start()
 
     def wait(self, timeout_s: float) -> None:
         """Sleep until an incident opens, at most so long."""

@@ -20,7 +20,7 @@ from appliance.errors import SentinelError
 from appliance.journal import shown
 from appliance.records import Finding, Plan
 from hub.reason.errors import CancelledError
-from hub.reason.process import ModelProcess
+from hub.reason.process import Loaded, ModelProcess
 from hub.reason.queue import DatabaseQueue
 from hub.reason.reasoner import Model, failed_plan, reason
 from hub.reason.settings import ReasonSettings
@@ -72,6 +72,10 @@ class Queue(Protocol):
         """Say that this reasoner lives."""
         ...
 
+    def model_in_use(self, loaded: Loaded) -> None:
+        """Have it on record when another model than before is used."""
+        ...
+
     def wait(self, timeout_s: float) -> None:
         """Sleep until something may have come, at most so long."""
         ...
@@ -85,6 +89,11 @@ class KeptModel(Model, Protocol):
         """What went wrong last, None while all is well."""
         ...
 
+    @property
+    def loaded(self) -> Loaded | None:
+        """The model that was loaded last."""
+        ...
+
     def warm(self) -> None:
         """Load it; what goes wrong is told at the first question."""
         ...
@@ -95,6 +104,7 @@ def run(settings: ReasonSettings, stop: threading.Event) -> int:
     holder = f"{socket.gethostname()}/{os.getpid()}"
     model = ModelProcess(settings) if settings.model else None
     with DatabaseQueue(settings.dsn, holder=holder, lease_s=settings.lease_s) as queue:
+        queue.tell_settings(settings, stop)
         try:
             Worker(settings, queue, model).run(stop)
         finally:
@@ -110,6 +120,7 @@ class Worker:
         self._settings, self._queue, self._model = settings, queue, model
         self._beaten_at = float("-inf")
         self._plans = 0
+        self._told: Loaded | None = None
 
     def run(self, stop: threading.Event) -> None:
         """Take and finish incidents until told to stop."""
@@ -118,6 +129,7 @@ class Worker:
         while not stop.is_set():
             try:
                 self._beat("waiting")
+                self._tell_model()
                 if not self.turn(stop):
                     self._queue.wait(WAIT_S)
             except SentinelError as error:
@@ -125,6 +137,12 @@ class Worker:
                 stop.wait(RETRY_S)
         with suppress(SentinelError):
             self._beat("stopped", now=True)
+
+    def _tell_model(self) -> None:
+        loaded = self._model.loaded if self._model else None
+        if loaded is not None and loaded != self._told:
+            self._queue.model_in_use(loaded)
+            self._told = loaded
 
     def turn(self, stop: threading.Event) -> bool:
         """Finish one incident; False when none waits."""
@@ -144,6 +162,7 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - it would only fail again: a person takes it
             _log.exception("cannot diagnose incident=%s", task.incident_id)
             plan = failed_plan(task.incident_id, f"the diagnosis failed: {type(error).__name__}")
+        self._tell_model()  # before the plan that it proposed
         if not self._queue.save(task.incident_id, plan):
             _log.info("plan came too late: incident=%s", task.incident_id)
             return True

@@ -62,6 +62,15 @@ def test_a_forger_with_another_key_of_the_same_name_proves_nothing() -> None:
     assert "none of the keys" in refused(forged)
 
 
+def test_of_a_log_whose_key_changes_any_of_its_keys_proves() -> None:
+    others = [signer(n).vkey for n in (2, 3)]
+    text = "\n".join([*others, VKEY]) + "\n"
+    assert proof.verify_inclusion(made(), LOG.lines[11], text).seq == 11
+    keys = [parse_vkey(one) for one in (*others, VKEY)]
+    assert proof.verify_inclusion(made(), LOG.lines[11], keys).seq == 11
+    assert "none of the keys" in refused(made(), vkey="\n".join(others))
+
+
 def test_an_entry_of_another_log_of_the_same_key_is_refused() -> None:
     line = rewrite(LOG.lines[0], log="other.example")
     root = leaf_hash(line)

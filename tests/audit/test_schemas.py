@@ -18,6 +18,22 @@ BODIES: dict[str, dict[str, Any]] = {
     "witness.key": {"node": "h1", "vkey": "h1+00000000+BA==", "before": None},
     "witness.clear": {"node": "h1", "size": 12},
     "log.open": {"vkey": "log+00000000+AQ==", "format": 1},
+    "log.resume": {"size": 17, "version": "0.1.0"},
+    "key.epochs": {
+        "sequence": 2,
+        "list_digest": DIGEST,
+        "root_vkey": "log/root+00000000+AQ==",
+        "epochs": 24,
+        "revoked": [3],
+    },
+    "key.rotate": {
+        "old_vkey": "log+00000000+AQ==",
+        "new_vkey": "log+00000001+AQ==",
+        "old_epoch": 3,
+        "epoch": 4,
+        "reason": "the epoch ends",
+    },
+    "node.drop": {"node": "web1.example", "count": 7},
     "log.recovery": {"length": 17, "sha256": DIGEST},
     "time.status": {"monotonic_ms": 5, "synchronized": True, "offset_us": -12, "source": "chrony"},
     "incident.open": {

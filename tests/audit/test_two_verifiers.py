@@ -28,6 +28,7 @@ from audit.bundle import write_manifest
 from audit.check import check
 from audit.cosignature import WitnessKey, cosign
 from audit.entry import TYPES, EntryDraft
+from audit.epoch_notes import Demands
 from audit.export import Wanted, take_out
 from audit.note import parse_vkey
 from tests.audit.builders import (
@@ -54,7 +55,7 @@ def installed(path: Path, since: str | None, export_vkey: str | None = None) -> 
     try:
         report, live = check(
             path,
-            vkeys=[parse_vkey(VKEY)],
+            demands=Demands(vkeys=(parse_vkey(VKEY),)),
             since=since,
             export_vkey=None if export_vkey is None else parse_vkey(export_vkey),
             segment_entries=PER_SEGMENT,
@@ -131,7 +132,7 @@ def exports(folder: Path) -> list[Files]:
     for number, want in enumerate(wanted):
         target = folder / str(number)
         target.mkdir()
-        take_out(log, target, want, [parse_vkey(VKEY)])
+        take_out(log, target, want, Demands(vkeys=(parse_vkey(VKEY),)))
         write_manifest(target, signer(3, name="log.example/hub/export"))
         made.append(
             {

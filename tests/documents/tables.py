@@ -8,7 +8,7 @@ import inspect
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -34,8 +34,9 @@ def rows(kind: Any, prefix: str = "") -> list[tuple[str, str, str]]:
     comments = _comments(kind)
     found: list[tuple[str, str, str]] = []
     for field in msgspec.structs.fields(kind):
-        nested = field.type if isinstance(field.type, type) else None
-        if nested is not None and issubclass(nested, msgspec.Struct):
+        kinds = [one for one in get_args(field.type) or (field.type,) if isinstance(one, type)]
+        nested = next((one for one in kinds if issubclass(one, msgspec.Struct)), None)
+        if nested is not None:
             found += rows(nested, prefix=f"{prefix}{field.name}.")
         else:
             found.append((f"{prefix}{field.name}", _default(field), comments.get(field.name, "")))

@@ -57,7 +57,7 @@ def test_the_end_of_the_condition_recovers_the_incident_and_closes_it(database: 
     assert store_events(database, [received(cleared(one))], now=NOW) == [None]
     assert state_of(database, incident_id) == "recovered"
     types = [row["type"] for row in outbox(database)]
-    assert types == ["incident.open", "incident.state", "incident.close"]
+    assert types == ["incident.open", "incident.recover", "incident.state", "incident.close"]
 
 
 def test_another_node_cannot_end_this_nodes_incident(database: Database) -> None:

@@ -16,7 +16,7 @@ from appliance import envelope
 from hub.persist.database import Database
 from hub.persist.log_index import how_far
 from hub.persist.outbox import actor, offer
-from tests.hub.builders import outbox
+from tests.hub.builders import outbox, sql
 
 pytestmark = pytest.mark.postgres
 
@@ -87,6 +87,11 @@ def offer_many(db: Database, count: int) -> list[str]:
     return ids
 
 
+def offered(notary: NotaryProcess) -> list[str]:
+    """The entries of `offer_many`, as they are in the log."""
+    return [line["id"] for line in notary.lines() if line["body"].get("what") == "test"]
+
+
 def until(condition: Callable[[], bool], within_s: float = 20) -> None:
     deadline = time.monotonic() + within_s
     while not condition():
@@ -101,7 +106,7 @@ def test_what_is_offered_is_in_the_log_once_in_order_and_signed(
     notary.start()
     until(lambda: not outbox(database))
     assert notary.end(signal.SIGTERM) == 0
-    assert [line["id"] for line in notary.lines() if line["type"] == "config.change"] == ids
+    assert offered(notary) == ids
     assert notary.verify() == 0
 
 
@@ -118,7 +123,7 @@ def test_killed_again_and_again_it_loses_nothing_and_doubles_nothing(
     notary.start()
     until(lambda: not outbox(database))
     assert notary.end(signal.SIGTERM) == 0
-    written = [line["id"] for line in notary.lines() if line["type"] == "config.change"]
+    written = offered(notary)
     assert sorted(written) == sorted(ids)
     assert len(set(written)) == len(written)
     assert how_far(database).size == len(notary.lines())
@@ -150,6 +155,21 @@ def test_a_log_that_was_set_back_is_not_continued(
     assert notary.process.wait(20) == 2
     assert "set back" in notary.said()
     assert "Traceback" not in notary.said()
+
+
+def test_a_row_that_has_no_line_is_noted_and_does_not_stop_the_log(
+    notary: NotaryProcess, database: Database
+) -> None:
+    """Else whoever writes to the database, past `offer`, could end all approvals with one row."""
+    (before,) = offer_many(database, 1)
+    sql(database, """UPDATE audit_outbox SET body = '{"BAD KEY": 1.5}'""")
+    (after,) = offer_many(database, 1)
+    notary.start()
+    until(lambda: not outbox(database))
+    assert notary.end(signal.SIGTERM) == 0
+    types = {line["id"]: line["type"] for line in notary.lines()}
+    assert (types[before], types[after]) == ("redaction", "config.change")
+    assert notary.verify() == 0
 
 
 def test_a_second_notary_is_refused(notary: NotaryProcess, database: Database, dsn: str) -> None:

@@ -10,8 +10,9 @@ from appliance.lifecycle import State
 from appliance.records import Finding, Plan
 from hub.persist.database import Database
 from hub.reason import worker
-from hub.reason.errors import CancelledError
+from hub.reason.errors import CancelledError, ModelError
 from hub.reason.frames import Answer, Ask
+from hub.reason.process import Loaded
 from hub.reason.queue import DatabaseQueue
 from hub.reason.settings import ReasonSettings
 from hub.reason.worker import Worker
@@ -39,6 +40,7 @@ class Shelf:
     plans: list[Plan] = field(default_factory=list)
     released: list[str] = field(default_factory=list)
     beats: list[dict[str, object]] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
 
     def claim(self) -> Task | None:
         return self.tasks.pop(0) if self.tasks else None
@@ -47,6 +49,7 @@ class Shelf:
         return self.renews
 
     def save(self, incident_id: str, plan: Plan) -> bool:
+        self.done.append("plan")
         if self.saves:
             self.plans.append(plan)
         return self.saves
@@ -56,6 +59,9 @@ class Shelf:
 
     def beat(self, detail: dict[str, object]) -> None:
         self.beats.append(detail)
+
+    def model_in_use(self, loaded: Loaded) -> None:
+        self.done.append(f"model {loaded.name}")
 
     def wait(self, timeout_s: float) -> None:
         self.stop.set()
@@ -67,6 +73,7 @@ class Ponderer:
 
     thought: int = 0
     trouble: str | None = None
+    loaded: Loaded | None = None
     on_thought: Callable[[], None] = lambda: None
 
     def warm(self) -> None:
@@ -92,6 +99,17 @@ def test_the_model_is_stopped_when_the_incident_recovered_and_nothing_is_saved()
     hurried = ReasonSettings(dsn="", lease_s=0.001)
     assert Worker(hurried, shelf, model).turn(shelf.stop)
     assert (shelf.plans, shelf.released) == ([], [])
+
+
+def test_a_model_is_on_record_once_and_before_the_plan_that_it_proposed() -> None:
+    class Late(Ponderer):
+        def ask(self, question: Ask, *, go_on: Callable[[], bool]) -> Answer:
+            self.loaded = Loaded(name="other.gguf", sha256="ab" * 32)
+            raise ModelError("no answer")
+
+    shelf, model = Shelf([Task("i-1"), Task("i-2")]), Late()
+    Worker(SETTINGS, shelf, model).run(shelf.stop)
+    assert shelf.done == ["model other.gguf", "plan", "plan"]
 
 
 def test_a_reasoner_told_to_stop_gives_its_incident_back() -> None:
