@@ -156,7 +156,7 @@ def _record(name: str, files: dict[str, bytes], kind: type[R]) -> R:
 
 def _order_keys(keys: Keys) -> tuple[Ed25519PublicKey, ...]:
     try:
-        return tuple(parse_public_key(text.encode(), name=KEYS) for text in keys.order_keys)
+        return tuple(parse_public_key(text, name=KEYS) for text in keys.order_keys)
     except EnvelopeError as error:
         raise TrustError(str(error)) from error
 

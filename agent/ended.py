@@ -3,7 +3,7 @@
 import signal
 from dataclasses import dataclass
 
-from agent.sandbox import CommandLimits
+from agent.command_limits import CommandLimits
 
 _LIMITS = (signal.SIGKILL, signal.SIGXCPU, signal.SIGXFSZ, signal.SIGSYS)
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from agent.sandbox import CommandLimits
+from agent.command_limits import CommandLimits
 from appliance.records import Mode
 from appliance.settings import Settings
 

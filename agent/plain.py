@@ -20,9 +20,10 @@ from typing import NamedTuple
 import msgspec
 
 from agent import confine, prctl
+from agent.command_limits import CommandLimits
 from agent.ended import Ended, of_status
 from agent.run_program import Command, Started
-from agent.sandbox import CAPABILITIES, CommandLimits, Sandbox
+from agent.sandbox import CAPABILITIES, Sandbox
 
 _LAUNCHER = str(Path(__file__).with_name("confine.py"))
 _MB = 1024 * 1024

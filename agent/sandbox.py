@@ -7,13 +7,8 @@ process (`agent/confine.py`) grant the same. Nothing is run here.
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Annotated
-
-import msgspec
 
 from policy.needs import WRITE
-
-Megabytes = Annotated[int, msgspec.Meta(ge=16, le=1024 * 1024)]
 
 # capabilities(7), by number, as far as any command is granted one.
 CAPABILITIES = {
@@ -58,16 +53,6 @@ _FAMILIES: dict[str, tuple[str, ...]] = {
     "network": ("AF_UNIX", "AF_INET", "AF_INET6", "AF_PACKET"),
 }
 _NOT_PRIVATE = ("/tmp", "/var/tmp", "/home", "/root", "/run/user", "/dev")  # noqa: S108 - names
-
-
-class CommandLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[limits]` of executor.toml: what one command may use up, wherever it runs."""
-
-    memory_mb: Megabytes = 512  # with its children; over it the kernel kills them
-    tasks: Annotated[int, msgspec.Meta(ge=4, le=32768)] = 128  # processes and threads
-    cpu_percent: Annotated[int, msgspec.Meta(ge=5, le=100_000)] = 100  # 100 is one processor
-    file_mb: Megabytes = 4096  # the largest file it may write
-    open_files: Annotated[int, msgspec.Meta(ge=64, le=1_000_000)] = 1024  # of one process
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

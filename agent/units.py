@@ -18,10 +18,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from agent.command_limits import CommandLimits
 from agent.ended import Ended, of_status
 from agent.errors import UnitError
 from agent.run_program import ENVIRONMENT, Command, Started
-from agent.sandbox import CommandLimits, Sandbox
+from agent.sandbox import Sandbox
 
 PREFIX = "sentinel-order-"
 BACKSTOP_S = 3.0  # after the deadline, when nobody has ended the unit: systemd does

@@ -106,16 +106,19 @@ def load_key(path: Path) -> Ed25519PrivateKey:
 def load_public_key(path: Path) -> Ed25519PublicKey:
     """An Ed25519 public key from a PEM file, which has one form for these (RFC 8410)."""
     try:
-        data = path.read_bytes()
-    except OSError as error:
+        text = path.read_text(encoding="ascii")
+    except (OSError, ValueError) as error:
         raise EnvelopeError(f"{path}: cannot read the public key: {error}") from error
-    return parse_public_key(data, name=str(path))
+    return parse_public_key(text, name=str(path))
 
 
-def parse_public_key(pem: bytes, *, name: str) -> Ed25519PublicKey:
-    """An Ed25519 public key from PEM; `name` says where it came from."""
+def parse_public_key(text: str, *, name: str) -> Ed25519PublicKey:
+    """An Ed25519 public key from PEM, which has one form for these (RFC 8410).
+
+    `name` says where it came from.
+    """
+    lines = text.split("\n")
     try:
-        lines = pem.decode("ascii").split("\n")
         der = base64.b64decode("".join(lines[1:-2]), validate=True)
     except ValueError as error:
         raise EnvelopeError(f"{name}: cannot read the public key: {error}") from error
@@ -126,10 +129,10 @@ def parse_public_key(pem: bytes, *, name: str) -> Ed25519PublicKey:
     return Ed25519PublicKey.from_public_bytes(der[len(_ED25519) :])
 
 
-def public_pem(key: Ed25519PublicKey) -> bytes:
-    """A public key as PEM."""
-    der = base64.b64encode(_ED25519 + key.public_bytes_raw()).decode()  # shorter than a line
-    return f"{_PEM[0]}\n{der}\n{_PEM[1]}\n".encode()
+def public_pem(key: Ed25519PublicKey) -> str:
+    """A public key in that form."""
+    der = _ED25519 + key.public_bytes_raw()
+    return "\n".join([_PEM[0], base64.b64encode(der).decode(), _PEM[1], ""])
 
 
 def _spell(payload_type: str, payload: bytes, key: str, signature: bytes) -> bytes:

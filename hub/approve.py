@@ -35,9 +35,9 @@ class Answerer:
     role: str  # by the row; counts only while no list of people is in force
     session: str  # its name in the log, not the token
 
-    def demanded(self, work: Work) -> Actor:
+    def demanded(self, work: Work, *, now: datetime | None = None) -> Actor:
         """Who this is in the log; raises `ApprovalError` when the role may only look."""
-        role = role_in_force(work, self.name, row=self.role)
+        role = role_in_force(work, self.name, row=self.role, now=now)
         if role not in MAY_ANSWER:
             raise ApprovalError(f"the role {role} may look, not answer")
         return actor("operator", self.name, session=self.session)
@@ -84,12 +84,12 @@ def approve(
                 f"this plan is ruled {row['ruling']}: only plans whose every command is `allow`"
                 " can be approved"
             )
-        people = people_in_force(work)
+        people = people_in_force(work, now=now)
         if people is None:  # 5
             raise ApprovalError(NOBODY)
         if shown.not_after <= now:  # 6
             raise ApprovalError("this plan has expired; nothing was approved")
-        by = _demand_may_say_yes(work, who, shown)  # 7
+        by = _demand_may_say_yes(work, who, shown, now=now)  # 7
         before = work.all("approvals_of", incident_id=incident_id, shown_digest=shown_digest)
         if who.name in [one["operator"] for one in before]:  # 8
             raise ApprovalError("you said yes already; another operator must say yes, too")
@@ -130,7 +130,7 @@ def reject(
     """Say no; nothing of this plan runs, whoever said yes."""
     note = visible(comment, most=_MOST_COMMENT)
     with db.transaction() as work:
-        by = who.demanded(work)
+        by = who.demanded(work, now=now)
         row = _waiting(work, incident_id)
         _same(row, shown_digest)
         offer(
@@ -160,7 +160,7 @@ def close(
     """End an incident by hand, with a note that says why."""
     may_close = [state for state, onward in MOVES.items() if State.CLOSED in onward]
     with db.transaction() as work:
-        by = who.demanded(work)
+        by = who.demanded(work, now=now)
         if not note.strip():
             raise ApprovalError("closing an incident needs a note that says why")
         if not move(
@@ -204,8 +204,8 @@ def _same_policy(work: Work, row: dict[str, Any]) -> None:
         raise ApprovalError("the policy changed since this was shown; it is judged anew")
 
 
-def _demand_may_say_yes(work: Work, who: Answerer, shown: Shown) -> Actor:
-    by = who.demanded(work)
+def _demand_may_say_yes(work: Work, who: Answerer, shown: Shown, *, now: datetime) -> Actor:
+    by = who.demanded(work, now=now)
     if who.name == shown.author:
         raise ApprovalError("you wrote this plan; another operator must approve it")
     return by

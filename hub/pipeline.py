@@ -122,7 +122,7 @@ class Pipeline:
                     mode=self.mode,
                     now=now,
                     not_after=not_after,
-                    people=people_in_force(work),
+                    people=people_in_force(work, now=now),
                 )
             except SentinelError as error:  # what cannot be judged does not run
                 _give_to_a_person(work, incident, error, now=now)

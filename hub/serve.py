@@ -207,7 +207,7 @@ def _demand_our_key(settings: ServeSettings, db: Database, trust: HubTrust) -> N
     """Nodes refuse every order of a key that signers did not name: say so before one leaves."""
     with db.transaction() as work:
         keys = trust.keys(work, now=utc_now())
-    ours = public_pem(load_key(settings.order_key).public_key()).decode()
+    ours = public_pem(load_key(settings.order_key).public_key())
     if keys is not None and ours not in keys.order_keys:
         raise TrustError(f"{settings.order_key} is no order key of the published keys.json")
 

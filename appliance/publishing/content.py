@@ -176,7 +176,7 @@ def _demand_key(person: Person, credential: Credential, path: Path) -> None:
 
 
 def _order_key(path: Path) -> str:
-    return public_pem(load_public_key(path)).decode()
+    return public_pem(load_public_key(path))
 
 
 def _vkey(path: Path, parse: Callable[[str], object] = parse_vkey) -> str:

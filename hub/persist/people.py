@@ -14,13 +14,13 @@ from hub.persist.database import Work, as_json
 NOBODY = "nobody may approve yet: publish people.json"
 
 
-def people_in_force(work: Work) -> People | None:
+def people_in_force(work: Work, *, now: datetime | None = None) -> People | None:
     """The published list of people; None while there is none, or it has expired.
 
     With a trust root it is verified from there (`hub/trust.py`), whatever the database says.
     """
     if work.people is not None:
-        return work.people.people(work, now=datetime.now(UTC))
+        return work.people.people(work, now=now or datetime.now(UTC))
     row = work.one("people_in_force")
     return None if row is None else records.from_builtins(row["body"], People)
 
@@ -30,9 +30,9 @@ def put_in_force(work: Work, people: People, *, now: datetime) -> None:
     work.run("take_people", body=as_json(people), now=now)
 
 
-def role_in_force(work: Work, name: str, *, row: str) -> str:
+def role_in_force(work: Work, name: str, *, row: str, now: datetime | None = None) -> str:
     """The role of a person who signs in as `name`; somebody who is on no list may only look."""
-    people = people_in_force(work)
+    people = people_in_force(work, now=now)
     if people is None:
         return row
     person = people.person(name)

@@ -152,7 +152,7 @@ def test_a_hostile_command_is_inert_and_every_foreign_letter_is_an_escape(
     html = panel(signed_in("operator-1"), seeded)
     assert "<img" not in html
     assert "<script" not in html
-    assert {letter for letter in html if letter > "~"} <= set("⊘→…“”✎")
+    assert {letter for letter in html if letter > "~"} <= set("⊘→…“”✎▲")
     assert '<mark class="block"><span class="whole">\\u0430</span></mark>' in html
     assert "\\x1b[2J\\u202eknow" in html
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.sandbox import CommandLimits, sandbox
+from agent.command_limits import CommandLimits
+from agent.sandbox import sandbox
 from agent.units import properties
 from policy.evaluate import EchoReader, judge
 from policy.facts import EXAMPLE_FACTS

@@ -3,11 +3,12 @@
 import shutil
 from pathlib import Path
 
+from agent.command_limits import CommandLimits
 from agent.execute import Ran, run_step
 from agent.order_check import Runnable
 from agent.plain import Plain
 from agent.run_program import Command
-from agent.sandbox import CommandLimits, sandbox
+from agent.sandbox import sandbox
 from policy.reader import read
 
 

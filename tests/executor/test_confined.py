@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from agent import confine
+from agent.command_limits import CommandLimits
 from agent.execute import run_step
 from agent.plain import Plain, below, strangers
 from agent.run_program import _SPARE_BYTES, Output
-from agent.sandbox import CommandLimits
 from appliance.records import MAX_OUTPUT_BYTES, Outcome
 from tests.attacks.forge import wait_for
 from tests.executor.running import ran, runnable

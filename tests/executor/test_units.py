@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from agent import units
+from agent.command_limits import CommandLimits
 from agent.errors import UnitError
 from agent.executor import _place
 from agent.executor_settings import ExecutorSettings
 from agent.run_program import Command
-from agent.sandbox import CAPABILITIES, CommandLimits, sandbox
+from agent.sandbox import CAPABILITIES, sandbox
 from agent.units import Units, properties, unit_of
 from policy.needs import WORDS
 

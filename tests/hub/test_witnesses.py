@@ -30,7 +30,18 @@ from hub.validate import Gate
 from hub.witnesses import Witnesses
 from policy.bundle import SHIPPED_RULES, parse_bundle, read_folder
 from policy.evaluate import EchoReader
-from tests.hub.builders import NODE, NOW, PID, add_node, outbox, proposed, sql, state_of
+from tests.hub.builders import (
+    NODE,
+    NOW,
+    OPERATORS,
+    PID,
+    add_node,
+    outbox,
+    proposed,
+    publish,
+    sql,
+    state_of,
+)
 from tests.hub.notary import InProcessNotary
 
 pytestmark = pytest.mark.postgres
@@ -399,6 +410,7 @@ def pipeline(
 
 
 def approved(database: Database, pipeline: Pipeline) -> str:
+    publish(database)
     incident_id, _ = proposed(database, f"kill -TERM {PID}")
     pipeline.turn(NOW)
     with database.transaction() as work:
@@ -411,6 +423,7 @@ def approved(database: Database, pipeline: Pipeline) -> str:
         shown_digest=str(row["shown_digest"]),
         comment="",
         now=NOW,
+        signature=OPERATORS[0].sign(str(row["shown_digest"])),
     )
     return incident_id
 

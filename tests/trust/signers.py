@@ -12,12 +12,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent.executor_settings import ExecutorSettings
 from appliance import records, tuf_repository
 from appliance.envelope import public_pem
-from appliance.people import Keys, People, Person
+from appliance.people import Keys, Person
 from appliance.trust_files import KEYS, PEOPLE, POLICY, pack, root_name
 from appliance.tuf_repository import Keepers, PublicKey
 from audit.signer import LocalSigner
 from policy import signed
-from tests.attacks.forge import NODE, ORIGIN, Forge
+from tests.attacks.forge import NODE, ORIGIN, Forge, changed
+from tests.attacks.operators import Operator, people
 
 NOW = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)
 NAMES = ("root-1", "root-2", "root-3", "anna", "ben", "carl", "online", "stranger-1", "stranger-2")
@@ -41,8 +42,14 @@ class Signers:
     order_key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
     audit_key: Ed25519PrivateKey = field(default_factory=Ed25519PrivateKey.generate)
 
+    operators: tuple[Operator, ...] = ()  # who may say yes, beside the version's own person
+
     def __post_init__(self) -> None:
         self.roots = {1: self.root(1)}
+
+    @property
+    def _persons(self) -> tuple[Person, ...]:
+        return tuple(one.person for one in self.operators)
 
     def root(
         self,
@@ -76,12 +83,12 @@ class Signers:
         """The files of one version: a policy, a person named after it, the keys."""
         vkey = LocalSigner(ORIGIN, self.audit_key).vkey
         person = Person(name=f"person-{version}", role="admin")
-        keys = Keys(
-            order_keys=(public_pem(self.order_key.public_key()).decode(),), audit_vkeys=(vkey,)
-        )
+        keys = Keys(order_keys=(public_pem(self.order_key.public_key()),), audit_vkeys=(vkey,))
         files = {
             POLICY: policy(sequence or version, f"# version {version}\n"),
-            PEOPLE: records.to_json(People(persons=(person,))),
+            PEOPLE: records.to_json(
+                changed(people(*self.operators), persons=(person, *self._persons))
+            ),
             KEYS: records.to_json(keys),
         }
         return {**files, **changes}

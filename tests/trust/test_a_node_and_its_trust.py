@@ -47,6 +47,7 @@ class Node:
             at=at or datetime.now(UTC).replace(microsecond=0),
             order_key=self.forge.order_key,
             audit_key=self.forge.audit_key,
+            operators=tuple(self.forge.operators),
         )
         self.settings = settings_for(folder, self.signers)
         self.executor = self.forge.executor

@@ -24,7 +24,7 @@ from policy import signed
 from policy.bundle import read_folder, refusal
 from policy.errors import PolicyError
 from policy.evaluate import EchoReader
-from tests.hub.builders import NOW, PID, outbox, proposed, sql, state_of
+from tests.hub.builders import NOW, OPERATORS, PID, outbox, proposed, sql, state_of
 from tests.trust.signers import Signers
 
 pytestmark = pytest.mark.postgres
@@ -47,7 +47,7 @@ class Site:
     """A hub with published trust, and plans that wait."""
 
     def __init__(self, db: Database, folder: Path) -> None:
-        self.db, self.signers = db, Signers(at=NOW)
+        self.db, self.signers = db, Signers(at=NOW, operators=OPERATORS)
         (folder / "root.json").write_bytes(self.signers.roots[1])
         self.hub = Hub(db=db, root=self.signers.roots[1], key=self.signers.keys["online"])
         nothing = refusal(PolicyError("never used", file="x", line=0))
@@ -65,6 +65,7 @@ class Site:
             report_within=timedelta(minutes=10),
             trust=HubTrust(folder / "root.json"),
         )
+        db.people = self.pipeline.trust
         self.version = 0
 
     def publish(self, *, kept: bool = False) -> None:
@@ -92,8 +93,15 @@ class Site:
         return row
 
     def yes(self, incident_id: str, digest: object) -> None:
-        approve(self.db, incident_id=incident_id, who=WHO, shown_digest=str(digest), comment="",
-                now=NOW)  # fmt: skip
+        approve(
+            self.db,
+            incident_id=incident_id,
+            who=WHO,
+            shown_digest=str(digest),
+            comment="",
+            now=NOW,
+            signature=OPERATORS[0].sign(str(digest)),
+        )
 
 
 @pytest.fixture
