@@ -126,4 +126,4 @@ def test_a_hub_restored_from_an_old_backup_is_noticed_and_runs_nothing(tmp_path:
         assert sentinel_executor([*words, "--accept", str(note)]) == 0
         wait_for(lambda: not one(site, "view_forks"), within_s=60, why="the end of the alarm")
         assert site.verify() == 0
-        assert site.entries("witness.clear") == 1
+        assert site.entries("witness.clear") >= 1
