@@ -214,7 +214,7 @@ class World:
         counted = Counter(row["type"] for row in entries)
         moves = counted.pop("incident.state")
         assert {kind: counted[kind] for kind in ENTRIES} == ENTRIES, counted
-        assert moves == len(LIFE) - 3  # not for opening, and a reasoner's claim is no entry
+        assert moves == len(LIFE) - 2  # each but the opening, which has an entry of its own
         assert f'"entries":{len(entries)}' in "".join(row["line"] for row in entries)
         assert len(node.ran) == 1, f"{len(node.ran)} orders for one approval"
         assert len({*node.offered}) == 1
