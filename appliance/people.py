@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from appliance.people_twice import demand_once
 from appliance.records import MOST_APPROVALS, Digest, Name, Record, Text
 
 ROLES = ("viewer", "operator", "admin")
@@ -56,6 +57,13 @@ class People(Record, frozen=True, kw_only=True):
     rp_id: Name = "localhost"  # WebAuthn relying party: the console's host name
     origins: tuple[Name, ...] = ()  # origins of the console, "https://console.site:8443"
     password_only: bool = False  # approvals need no signature: for sites without keys
+
+    def __post_init__(self) -> None:
+        """Wherever a list is made or read, nobody and no key stands in it twice."""
+        demand_once(
+            (one.name, [(key.credential_id, key.public_key) for key in one.credentials])
+            for one in self.persons
+        )
 
     def person(self, name: str) -> Person | None:
         """The person of this sign-in name."""

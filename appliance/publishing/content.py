@@ -16,7 +16,7 @@ import msgspec
 
 from appliance import records
 from appliance.envelope import load_public_key, public_pem
-from appliance.errors import TrustError
+from appliance.errors import RefusedError, TrustError
 from appliance.people import Credential, KeyCredential, Keys, People, Person
 from audit.cosignature import parse_witness
 from audit.note import parse_vkey
@@ -58,7 +58,7 @@ def read_people(path: Path) -> People:
     persons = [_person(one) for one in _list(table.pop("person", []), path, "person")]
     try:
         made = msgspec.convert({**table, "persons": persons}, People)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, RefusedError) as error:
         raise TrustError(f"{path}: {error}") from error
     _demand_sound(made, path)
     return made
@@ -152,12 +152,6 @@ def _hash_of_key(text: str) -> str:
 
 
 def _demand_sound(made: People, path: Path) -> None:
-    names = [one.name for one in made.persons]
-    ids = [one.credential_id for person in made.persons for one in person.credentials]
-    for what, values in (("person", names), ("credential", ids)):
-        twice = {value for value in values if values.count(value) > 1}
-        if twice:
-            raise TrustError(f"{path}: the {what} {min(twice)[:80]} stands there twice")
     for person in made.persons:
         for credential in person.credentials:
             _demand_key(person, credential, path)
