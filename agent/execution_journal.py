@@ -152,7 +152,9 @@ class ExecutionJournal:
         pasts = [past for past in self.pasts.values() if past.claimed]
         reports = [_crashed(past, killed, now=now) for past in pasts if past.outcome is None]
         reports += [
-            _crashed_undo(past, killed, now=now) for past in pasts if past.undoing > past.undone
+            _crashed(past, killed, now=now, undo=True)
+            for past in pasts
+            if past.undoing > past.undone
         ]
         return [
             self.end(msgspec.structs.replace(report, log_size=log_size), now=now)
@@ -206,45 +208,38 @@ def _ran_on(past: Past, left: Collection[str]) -> str:
     return f"; {', '.join(mine)} still ran and was killed" if mine else ""
 
 
-def _crashed(past: Past, left: Collection[str], *, now: Moment) -> Report:
-    if past.started:
-        return Report(
-            report_id=uuid7(),
-            order_id=past.order_id,
-            outcome=Outcome.UNKNOWN,
-            reason="the executor ended in the middle; it will not run this order again"
-            + _ran_on(past, left),
-            steps=tuple(past.results),
-            finished_at=now.at,
-        )
+def _crashed(past: Past, left: Collection[str], *, now: Moment, undo: bool = False) -> Report:
+    """What a crash left of an order, or of its rollback: begun is unknown, else nothing ran."""
+    begun, results = past.started, past.results
+    if undo:
+        begun, results = past.undo_started, past.undo_results
+    words = _ROLLBACK if undo else _ORDER
     return Report(
         report_id=uuid7(),
         order_id=past.order_id,
-        outcome=Outcome.REFUSED,
-        refused_step="5 journal",
-        reason="the executor ended before the first command; nothing was run",
+        outcome=Outcome.UNKNOWN if begun else Outcome.REFUSED,
+        refused_step=None if begun else words.step,
+        reason=words.in_the_middle + _ran_on(past, left) if begun else words.nothing_ran,
+        steps=tuple(results) if begun else (),
         finished_at=now.at,
+        undo_of=past.report_id if undo else None,
     )
 
 
-def _crashed_undo(past: Past, left: Collection[str], *, now: Moment) -> Report:
-    if past.undo_started:
-        return Report(
-            report_id=uuid7(),
-            order_id=past.order_id,
-            outcome=Outcome.UNKNOWN,
-            reason="the executor ended in the middle of the rollback; it will not run it again"
-            + _ran_on(past, left),
-            steps=tuple(past.undo_results),
-            finished_at=now.at,
-            undo_of=past.report_id,
-        )
-    return Report(
-        report_id=uuid7(),
-        order_id=past.order_id,
-        outcome=Outcome.REFUSED,
-        refused_step="undo 3 once",
-        reason="the executor ended before the rollback's first command; nothing was undone",
-        finished_at=now.at,
-        undo_of=past.report_id,
-    )
+@dataclass(frozen=True, slots=True)
+class _Words:
+    step: str
+    nothing_ran: str
+    in_the_middle: str
+
+
+_ORDER = _Words(
+    "5 journal",
+    "the executor ended before the first command; nothing was run",
+    "the executor ended in the middle; it will not run this order again",
+)
+_ROLLBACK = _Words(
+    "undo 3 once",
+    "the executor ended before the rollback's first command; nothing was undone",
+    "the executor ended in the middle of the rollback; it will not run it again",
+)
