@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from msgspec import structs
@@ -31,6 +32,7 @@ from agent import (
     order_check,
     prctl,
     programs,
+    rejudge,
     undo_check,
     units,
 )
@@ -53,7 +55,8 @@ from agent.log_proof import NO_PROOF, LogProof, Standing
 from agent.order_check import Runnable, demand_alive
 from agent.order_store import OrderStore
 from agent.plain import Plain
-from agent.proc import boot_id, started_ticks
+from agent.proc import started_ticks
+from agent.rejudge import Again, Taken
 from agent.resume import demand_lifted
 from agent.run_program import Place
 from agent.trust import Trust, load_trust
@@ -91,7 +94,7 @@ class Executor:
     undo_within_s: float = 3600.0
     news: threading.Condition = field(default_factory=threading.Condition)
     rest: Callable[[], None] = lambda: None  # when no order waits: give back what only orders need
-    _waiting: "queue.SimpleQueue[Order | _Undo | None]" = field(default_factory=queue.SimpleQueue)
+    _waiting: "queue.SimpleQueue[Taken | _Undo | None]" = field(default_factory=queue.SimpleQueue)
     _lock: "threading.RLock" = field(default_factory=threading.RLock)
     _judging: "threading.Lock" = field(default_factory=threading.Lock)
 
@@ -126,7 +129,7 @@ class Executor:
                     kept=kept,
                 )
             )
-        self._waiting.put(order)
+        self._waiting.put(Taken(order.order_id, envelope))
         return order.order_id
 
     def undo(self, order_id: str) -> str:
@@ -149,7 +152,7 @@ class Executor:
             undo_of = self.journal.pasts[one.order_id].report_id if type(one) is _Undo else None
             try:
                 report = (
-                    self.decide(one) if isinstance(one, Order) else self.take_back(one.order_id)
+                    self.decide(one) if isinstance(one, Taken) else self.take_back(one.order_id)
                 )
             except OrderRefusedError as error:
                 report = self._refused(one.order_id, error, undo_of=undo_of)
@@ -163,15 +166,13 @@ class Executor:
         """Let `run` return after the order it is at."""
         self._waiting.put(None)
 
-    def decide(self, order: Order) -> Report:
+    def decide(self, taken: Taken) -> Report:
         """Check an order and run it, or rehearse it."""
         self._demand_not_halted("0 halted")
+        check = partial(rejudge.order, taken, self.trust, now=_now())
         with self._judging:  # one order is judged by one set of trust, wholly
-            live = not self.dry_run and order.shown.mode is Mode.LIVE
-            self.trust.demand_trusted(live=live, clock=_now())  # 0
-            checked = order_check.check(
-                order, self.trust, now=_now(), boot_id=boot_id(), started=started_ticks
-            )
+            checked, by = check(), self.trust.believed  # 0 to 10
+        order = checked.order
         if self.trust.mode is not Mode.LIVE or order.shown.mode is not Mode.LIVE:
             whose = "this node" if self.trust.mode is not Mode.LIVE else "the order"
             reason = f"{whose} says dry run; nothing was run"
@@ -182,7 +183,8 @@ class Executor:
             most=self.most_actions_per_hour,
             now=moment.now(),
         )
-        return self._run_steps(order, checked.steps, undo_of=None)
+        again = Again(self.trust, lambda left: check(left=left), by)
+        return self._run_steps(order, checked.steps, again, undo_of=None)
 
     def take_back(self, order_id: str) -> Report:
         """Check the rollback of an order and run it, the last command's first."""
@@ -191,12 +193,11 @@ class Executor:
             raise OrderRefusedError("undo 0 dry run", "this node says dry run now; nothing was run")
         past = self.journal.pasts[order_id]
         undo_check.demand_in_time(past, within_s=self.undo_within_s, now=moment.now())
+        check = partial(rejudge.rollback, past, self.store, self.trust, now=_now())
         with self._judging:
-            self.trust.demand_trusted(live=True, clock=_now())  # undo 0
-            rollback = undo_check.check(
-                past, self.store, self.trust, now=_now(), boot_id=boot_id(), started=started_ticks
-            )
-        report = self._run_steps(rollback.order, rollback.steps, undo_of=past.report_id)
+            rollback, by = check(), self.trust.believed  # undo 0, 5 to 9
+        again = Again(self.trust, lambda left: check(left=left), by)
+        report = self._run_steps(rollback.order, rollback.steps, again, undo_of=past.report_id)
         words = "; ".join(filter(None, (report.reason, *rollback.by_hand)))
         return structs.replace(report, reason=journal.shown(words))
 
@@ -311,18 +312,25 @@ class Executor:
         if self.halts.in_force:
             raise OrderRefusedError(step, f"this node is halted: {self.halts.reason}")
 
-    def _run_steps(self, order: Order, steps: Sequence[Runnable], *, undo_of: str | None) -> Report:
+    def _run_steps(
+        self, order: Order, steps: Sequence[Runnable], again: Again, *, undo_of: str | None
+    ) -> Report:
         results: list[StepResult] = []
         said: list[str] = []
         outcome = Outcome.SUCCEEDED
         timeout_s = min(order.timeout_s, self.trust.most_timeout_s)
         begins, ends, facts, halted = _WORDS[undo_of is not None]
-        for step in steps:
+        for place in range(len(steps)):
             try:
-                self._demand_not_halted(halted)  # 0, once more, right before
-                demand_alive(step.processes, started_ticks)  # 9, once more, right before
-                for command in step.commands:
-                    programs.demand_own(command.file)  # 10, once more
+                with self._judging:  # trust does not change between this look and the start
+                    self._demand_not_halted(halted)  # 0, once more, right before
+                    step = again.first(steps[place:])  # all, once more, if trust changed
+                    demand_alive(step.processes, started_ticks)  # 9, once more, right before
+                    for command in step.commands:
+                        programs.demand_own(command.file)  # 10, once more
+                    # From here on a restart finds the command started and not finished: outcome
+                    # unknown.
+                    self._note(order, begins, step)
             except OrderRefusedError as error:
                 ended = Outcome.FAILED if results else Outcome.REFUSED
                 at = facts if error.step.startswith("9") else error.step
@@ -334,8 +342,6 @@ class Executor:
                     refused=at,
                     undo_of=undo_of,
                 )
-            # From here on a restart finds the command started and not finished: outcome unknown.
-            self._note(order, begins, step)
             ran = run_step(
                 step,
                 timeout_s=timeout_s,

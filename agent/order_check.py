@@ -7,7 +7,7 @@ What a rollback is checked for is in `agent/undo_check.py`.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -117,9 +117,18 @@ def connect(order: Order, trust: Trust, proof: LogProof) -> None:
 
 
 def check(
-    order: Order, trust: Trust, *, now: datetime, boot_id: str, started: StartedTicks
+    order: Order,
+    trust: Trust,
+    *,
+    now: datetime,
+    boot_id: str,
+    started: StartedTicks,
+    left: Collection[int] | None = None,
 ) -> Checked:
-    """Checks 3, 4 and 6 to 10; the first that fails is named."""
+    """Checks 3, 4 and 6 to 10; the first that fails is named.
+
+    `left` are the commands that did not start yet, where some did; their facts alone are asked.
+    """
     #  3. it is for this node                 7. that yes is in the audit log we know
     #  4. it is in time                       8. our own policy allows every command
     #     and every rollback, as was shown
@@ -137,7 +146,11 @@ def check(
     risks = [one.risk for one in [*verdicts, *undos] if one is not None]
     demand_quorum(order, trust.people, risks)  # 6, now that our own policy has named the risk
     demand_same_host(order, trust, boot_id=boot_id)  # 9
-    steps = [runnable(index, one, order, trust, started) for index, one in enumerate(verdicts)]
+    steps = [
+        runnable(index, one, order, trust, started)
+        for index, one in enumerate(verdicts)
+        if left is None or index in left
+    ]
     return Checked(order=order, steps=tuple(steps), checkpoint=proven.checkpoint)
 
 

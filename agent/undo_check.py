@@ -5,7 +5,7 @@ kept when the order was claimed. No new approval is needed and none is taken: pe
 rollback with the plan. Nothing is run here.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -71,8 +71,12 @@ def check(
     now: datetime,
     boot_id: str,
     started: StartedTicks,
+    left: Collection[int] | None = None,
 ) -> Rollback:
-    """Checks 5 to 9; check 3, that it was never begun before, is the claim in the journal."""
+    """Checks 5 to 9; check 3, that it was never begun before, is the claim in the journal.
+
+    `left` are the commands that were not taken back yet, where some were.
+    """
     # 5. what was kept is the order that ran   7. our policy allows it now, read the same way
     # 6. this rollback was shown and approved  8. the host is as it was
     #                                          9. the programs are the system's own
@@ -83,6 +87,8 @@ def check(
         order_check.demand_same_host(order, trust, boot_id=boot_id)  # 8
     steps, by_hand = [], []
     for index in reversed(_begun(past, order)):
+        if left is not None and index not in left:
+            continue
         step = order.shown.steps[index]
         with _as_undo("7 policy"):
             verdict = order_check.judge_undo(step, trust, facts)  # 7

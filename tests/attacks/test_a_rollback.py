@@ -19,7 +19,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import executor as executor_module
-from agent import order_check, undo_check
+from agent import order_check, rejudge, undo_check
 from agent.errors import OrderRefusedError
 from agent.execution_journal import ExecutionJournal, Line
 from agent.moment import Moment
@@ -467,7 +467,7 @@ def test_8_after_a_restart_of_the_host_nothing_is_taken_back(
     forge: Forge, victim: Victim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order = ran(forge, victim)
-    monkeypatch.setattr(executor_module, "boot_id", lambda: "another")
+    monkeypatch.setattr(rejudge, "boot_id", lambda: "another")
     refused(forge.undo(order), "undo 8 facts", victim)
 
 
