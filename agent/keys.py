@@ -50,4 +50,6 @@ def shown(folder: Path, node: str) -> Iterator[str]:
 def _make(path: Path) -> None:
     # From the kernel, not `generate()`: OpenSSL's own generator costs the executor half a megabyte.
     key = Ed25519PrivateKey.from_private_bytes(os.urandom(32))
-    write_durably(path, private_pem(key).encode())  # a crash before leaves no key, and the next start makes one
+    write_durably(
+        path, private_pem(key).encode()
+    )  # a crash before leaves no key, and the next start makes one

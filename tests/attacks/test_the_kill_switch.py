@@ -243,7 +243,7 @@ def executor(tmp_path: Path, forge: Forge) -> Iterator[ExecutorProcess]:
 
 def command(executor: ExecutorProcess, *words: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", "agent.executor", "--config", str(executor.config), *words],
+        [sys.executable, "-m", "agent.executor_process", "--config", str(executor.config), *words],
         capture_output=True,
         text=True,
         check=False,
