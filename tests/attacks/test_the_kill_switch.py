@@ -122,7 +122,7 @@ def test_a_halt_kills_the_command_that_runs_and_no_other_is_started(
     book = forge.folder / "state" / "journal.jsonl"
     wait_for(lambda: '"started"' in book.read_text())
     forge.executor.halt(HALT, by_root=False)
-    thread.join(10)
+    thread.join(60)
     (report,) = told
     assert report.outcome is Outcome.FAILED
     assert "killed" in report.reason
