@@ -6,6 +6,7 @@ changes until the start is in the journal: a change is either before the start, 
 after it. What has started is not taken back by this; the kill switch is for that.
 """
 
+import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,9 +33,13 @@ class Taken:
 
 @dataclass(slots=True)
 class Again:
-    """The check of one order or rollback, to be repeated for the commands that are left."""
+    """The check of one order or rollback, to be repeated for the commands that are left.
+
+    `first` is asked, and the start written down, while `unchanging` is held.
+    """
 
     trust: Trust
+    unchanging: "threading.Lock"  # under which trust changes
     check: Callable[[Collection[int]], Checked | Rollback]
     by: Believed | None  # the set that it passed under
     fresh: dict[int, Runnable] | None = None  # as they were judged last, when that was again

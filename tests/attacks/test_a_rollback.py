@@ -18,7 +18,6 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent import executor as executor_module
 from agent import order_check, rejudge, undo_check
 from agent.errors import OrderRefusedError
 from agent.execution_journal import ExecutionJournal, Line
@@ -459,7 +458,7 @@ def test_8_a_process_that_is_gone_or_another_one_is_not_touched(
     report = forge.undo(order)
     assert report.refused_step == "undo 8 facts"
     assert f"process {one.pid} is gone" in report.reason
-    monkeypatch.setattr(executor_module, "started_ticks", lambda _: 1)
+    monkeypatch.setattr(rejudge, "started_ticks", lambda _: 1)
     refused(forge.undo(other), "undo 8 facts", two)
 
 

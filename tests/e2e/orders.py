@@ -41,7 +41,7 @@ Description=Sentinel executor
 [Service]
 Type=exec
 Environment=PYTHONPATH={_HOME} PYTHONDONTWRITEBYTECODE=1
-ExecStart=/usr/bin/python3.11 -m agent.executor --config /etc/sentinel/executor.toml
+ExecStart=/usr/bin/python3.11 -m agent.executor_process --config /etc/sentinel/executor.toml
 RuntimeDirectory=sentinel
 KillMode=mixed
 StateDirectory=sentinel-executor

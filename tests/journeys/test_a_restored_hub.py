@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.executor import main as sentinel_executor
+from agent.executor_process import main as sentinel_executor
 from appliance.demo.assembly import OPERATOR
 from appliance.demo.operator import Console
 from appliance.launch import Part

@@ -12,6 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import executor as executor_module
+from agent import run_order
 from appliance.records import Order, Outcome, Report
 from appliance.trust_files import POLICY
 from policy import signed
@@ -146,7 +147,7 @@ def test_what_was_judged_and_did_not_start_is_judged_again(
 def test_of_a_plan_that_runs_the_commands_that_did_not_start_do_not(
     node: Node, taking: Taking, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = executor_module.run_step
+    real = run_order.run_step
     started = []
 
     def run(one: object, **how: object) -> object:
@@ -154,7 +155,7 @@ def test_of_a_plan_that_runs_the_commands_that_did_not_start_do_not(
         take_back(node, taking)
         return real(one, **how)
 
-    monkeypatch.setattr(executor_module, "run_step", run)
+    monkeypatch.setattr(run_order, "run_step", run)
     with Victim() as first, Victim() as second:
         finding = node.forge.finding(first.pid, second.pid)
         order = node.forge.order(finding, first.command, second.command)
@@ -174,7 +175,7 @@ def test_a_start_that_was_first_is_in_the_journal_before_the_new_trust_is_in_for
     before, keeper = node.executor.trust.believed, node.executor.trust.keeper
     assert keeper is not None
     believing = Thread(target=node.executor.believe, args=(files,))
-    real = executor_module.demand_alive
+    real = run_order.demand_alive
     in_force_at_start: list[bool] = []
 
     def alive(*words: object) -> None:
@@ -190,9 +191,9 @@ def test_a_start_that_was_first_is_in_the_journal_before_the_new_trust_is_in_for
         assert node.executor.trust.believed is not before
         return real_run(one, **how)
 
-    real_run = executor_module.run_step
-    monkeypatch.setattr(executor_module, "demand_alive", alive)
-    monkeypatch.setattr(executor_module, "run_step", run)
+    real_run = run_order.run_step
+    monkeypatch.setattr(run_order, "demand_alive", alive)
+    monkeypatch.setattr(run_order, "run_step", run)
     order, envelope = sealed(node, victim.command, pid=victim.pid)
     node.executor.submit(envelope, node.forge.proof(order))
     report = work_off(node)
