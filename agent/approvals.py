@@ -44,7 +44,7 @@ def demand_signed(order: Order, people: People | None, *, ask: Ask = ask) -> Non
     if len(keys) != len(claims):  # 5
         raise OrderRefusedError(STEP, "one key signed for two people")
     if claims:
-        _demand_good(claims, ask)  # 6
+        demand_good(claims, ask)  # 6
 
 
 def demand_quorum(order: Order, people: People | None, risks: Sequence[str]) -> None:
@@ -79,14 +79,15 @@ def _claim(approval: Approval, people: People) -> Claim:
     )
 
 
-def _demand_good(claims: Sequence[Claim], ask: Ask) -> None:
+def demand_good(claims: Sequence[Claim], ask: Ask, *, step: str = STEP) -> None:
+    """Each signature is good, says a process of its own; no whole answer is a no."""
     question = records.to_json(Claims(claims=tuple(claims)))
     try:
         troubles = records.from_json(ask("agent.signatures", question), Answers).troubles
     except (AsideError, RefusedError) as error:
-        raise OrderRefusedError(STEP, f"the signatures could not be checked: {error}") from error
+        raise OrderRefusedError(step, f"the signatures could not be checked: {error}") from error
     if len(troubles) != len(claims):
-        raise OrderRefusedError(STEP, "the signatures could not be checked: no whole answer")
+        raise OrderRefusedError(step, "the signatures could not be checked: no whole answer")
     for trouble in troubles:
         if trouble:
-            raise OrderRefusedError(STEP, trouble)
+            raise OrderRefusedError(step, trouble)

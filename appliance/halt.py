@@ -1,12 +1,13 @@
 """The kill switch as it travels: a halt, and what it takes to lift one.
 
 A halt needs nobody's signature: it can only make nodes do less. Lifting it needs the statement of
-an administrator, signed with their own key, over exactly this halt; every node checks it by itself.
+an administrator, signed with their own key, on a terminal or in a browser, over exactly this halt;
+every node checks it by itself, as it checks the yes to a plan.
 """
 
 from appliance import records
 from appliance.people import statement
-from appliance.records import KeySignature, Name, Record, Text
+from appliance.records import Name, OperatorSignature, Record, Text
 
 
 class Halt(Record, frozen=True, kw_only=True):
@@ -21,7 +22,7 @@ class Resumption(Record, frozen=True, kw_only=True):
 
     halt_id: Name
     operator: Name
-    signature: KeySignature
+    signature: OperatorSignature
 
 
 def to_be_signed(halt: Halt, operator: str) -> bytes:

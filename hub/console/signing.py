@@ -135,7 +135,7 @@ def standing_of(case: Case, name: str) -> Standing:
     )
 
 
-def sent_signature() -> OperatorSignature | None:
+def sent_signature(*, refused: str = "nothing was approved") -> OperatorSignature | None:
     """The signature in the form that was sent; None when there is none."""
     credential_id = forms.field("credential_id", most=1400)
     if not credential_id:
@@ -148,7 +148,7 @@ def sent_signature() -> OperatorSignature | None:
     try:
         return records.from_builtins(read, kind)
     except RefusedError as error:
-        raise ApprovalError(f"nothing was approved: {error}") from error
+        raise ApprovalError(f"{refused}: {error}") from error
 
 
 def install(app: Flask) -> None:

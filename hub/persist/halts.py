@@ -16,6 +16,8 @@ from hub.errors import FleetError
 from hub.persist.database import Database, Work
 from hub.persist.outbox import Actor, offer
 
+Row = dict[str, Any]
+
 TELL_FOR = timedelta(days=30)  # a node that was away hears of a resumption for so long
 
 
@@ -38,18 +40,29 @@ def order(db: Database, *, node: str | None, reason: str, by: Actor, now: dateti
 def lift(db: Database, resumption: Resumption, *, by: Actor, now: datetime) -> None:
     """Carry an administrator's signature to the nodes of a halt."""
     with db.transaction() as work:
-        row = work.one("lock_halt", halt_id=resumption.halt_id)
-        if row is None or row["lifted_at"] is not None:
-            raise FleetError("there is no such halt in force")
-        work.run(
-            "lift_halt",
-            halt_id=resumption.halt_id,
-            by=resumption.operator,
-            resumption=to_json(resumption),
-            now=now,
-        )
-        halt_id, node, reason = str(row["halt_id"]), row["node"], row["reason"]
-        _tell(work, "node.resume", halt_id, node, reason, state="signed", by=by, now=now)
+        carry(work, resumption, locked(work, resumption.halt_id), by=by, now=now)
+
+
+def locked(work: Work, halt_id: str) -> Row:
+    """The halt of this id, kept as it is until this transaction ends; or `FleetError`."""
+    row = work.one("lock_halt", halt_id=halt_id)
+    if row is None or row["lifted_at"] is not None:
+        raise FleetError("there is no such halt in force")
+    return row
+
+
+def carry(work: Work, resumption: Resumption, row: Row, *, by: Actor, now: datetime) -> None:
+    """The same for a halt that is locked already."""
+    work.run(
+        "lift_halt",
+        halt_id=resumption.halt_id,
+        by=resumption.operator,
+        resumption=to_json(resumption),
+        now=now,
+    )
+    # From here on a restart of the hub carries the signature to every node that is halted.
+    halt_id, node, reason = str(row["halt_id"]), row["node"], row["reason"]
+    _tell(work, "node.resume", halt_id, node, reason, state="signed", by=by, now=now)
 
 
 def in_force(db: Database) -> list[dict[str, Any]]:

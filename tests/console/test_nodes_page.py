@@ -184,3 +184,32 @@ def test_what_nodes_are_told_is_done_in_the_name_of_who_clicked(database: Databa
     seed.node(database)
     made = halts.order(database, node=None, reason="x", by=actor("operator", "ada"), now=seed.now())
     assert halts.in_force(database)[0]["halt_id"].hex == made.halt_id.replace("-", "")
+
+
+@pytest.mark.parametrize("who", ["viewer-1", "operator-1", ""])
+def test_who_is_no_administrator_ends_no_halt(
+    signed_in: SignedIn, database: Database, who: str
+) -> None:
+    stop(signed_in("admin-1"))
+    (row,) = halts.in_force(database)
+    form = {"halt_id": str(row["halt_id"]), "credential_id": "x", "signature": "x"}
+    browser = signed_in(who or "admin-1")
+    if who:
+        assert browser.post("/nodes/resume", form, page="/nodes").status_code == 403
+    else:  # an administrator by the database alone, whose key nobody published
+        answer = browser.post("/nodes/resume", form, page="/nodes")
+        assert answer.status_code == 409
+        assert "the halt stays" in answer.text.lower()
+    assert len(halts.in_force(database)) == 1
+    assert "node.resume" not in [one["type"] for one in outbox(database)]
+
+
+def test_a_halt_is_not_ended_without_the_forms_token(
+    signed_in: SignedIn, database: Database
+) -> None:
+    admin = signed_in("admin-1")
+    stop(admin)
+    (row,) = halts.in_force(database)
+    answer = admin.raw_post("/nodes/resume", {"halt_id": str(row["halt_id"])})
+    assert answer.status_code == 400
+    assert len(halts.in_force(database)) == 1

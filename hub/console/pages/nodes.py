@@ -5,9 +5,12 @@ from flask.typing import ResponseReturnValue
 from werkzeug.wrappers import Response
 
 from hub.console import forms
-from hub.console.access import by, database, needs, now
+from hub.console.access import by, database, needs, now, who
 from hub.console.live import page
+from hub.console.resuming import resuming
+from hub.console.signing import sent_signature
 from hub.persist import halts, node_state, views, witness
+from hub.resume import resume as resume_halt
 
 pages = Blueprint("nodes", __name__)
 
@@ -17,7 +20,14 @@ pages = Blueprint("nodes", __name__)
 def show() -> ResponseReturnValue:
     """All nodes."""
     forked = {row["node"] for row in views.forks(database())}
-    return page("nodes.html", "nodes", "halts", nodes=views.nodes(database()), forked=forked)
+    return page(
+        "nodes.html",
+        "nodes",
+        "halts",
+        nodes=views.nodes(database()),
+        forked=forked,
+        resuming=resuming(),
+    )
 
 
 @pages.get("/nodes/<name>/fork")
@@ -52,6 +62,23 @@ def halt() -> ResponseReturnValue:
     reason = forms.field("reason", most=400)
     halts.order(database(), node=node, reason=reason, by=by(), now=now())
     return _back(f"{node or 'Every node'} is told to run nothing more.")
+
+
+@pages.post("/nodes/resume")
+@needs("admin")
+def resume() -> ResponseReturnValue:
+    """End a halt with the administrator's own signature, made in this browser."""
+    halt_id = forms.identifier(forms.field("halt_id", most=36))
+    signature = sent_signature(refused="the halt stays")
+    resume_halt(
+        database(),
+        halt_id=halt_id,
+        operator=who().name,
+        signature=signature,
+        by=by(),
+        now=now(),
+    )
+    return _back("Signed. Each node goes on once it has checked your signature.")
 
 
 @pages.post("/nodes/<name>/key")

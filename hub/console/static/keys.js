@@ -1,4 +1,5 @@
-// Keys: an approval is signed in the browser, by the person's own security key or device.
+// Keys: an approval, and the end of a halt, is signed in the browser, by the person's own security
+// key or device.
 // Loaded before console.js, so that a form is held back until the key has answered.
 "use strict";
 
@@ -35,8 +36,8 @@ function fill(form, values) {
   for (const [name, value] of Object.entries(values)) form.elements[name].value = value;
 }
 
-// The page may have changed while the key was looked for: only the very same plan is answered.
-async function sign(form) {
+// The page may have changed while the key was looked for: only the very same plan or halt is answered.
+async function sign(form, way) {
   const asked = form.dataset.sign;
   const answer = await navigator.credentials.get({ publicKey: {
     challenge: bytes(asked),
@@ -45,9 +46,9 @@ async function sign(form) {
     userVerification: "required",
     timeout: patience,
   } });
-  const now = document.getElementById("answer");
+  const now = document.getElementById(form.id);
   if (now?.dataset.sign !== asked) {
-    tell("sign-problem", "The plan changed while you were asked. Nothing was approved; please look again.");
+    tell(way.problem, `The ${way.what} changed while you were asked. ${way.none} Please look again.`);
     return;
   }
   fill(now, {
@@ -77,7 +78,8 @@ async function enrol(form) {
 }
 
 const ways = [
-  { wants: (form, button) => form.dataset.sign && button?.id === "approve", act: sign, problem: "sign-problem", none: "Nothing was approved." },
+  { wants: (form, button) => form.dataset.sign && button?.id === "approve", act: sign, problem: "sign-problem", what: "plan", none: "Nothing was approved." },
+  { wants: (form) => form.dataset.resume !== undefined, act: sign, problem: "resume-problem", what: "halt", none: "The halt stays." },
   { wants: (form) => form.dataset.challenge, act: enrol, problem: "enrol-problem", none: "No key was added." },
 ];
 
@@ -93,7 +95,7 @@ async function held(event) {
   tell(way.problem, "");
   try {
     if (!window.PublicKeyCredential) throw new Error("it does not know how to speak to keys");
-    await way.act(event.target);
+    await way.act(event.target, way);
   } catch (error) {
     tell(way.problem, `${way.none} ${why(error)}`);
   } finally {
