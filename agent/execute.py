@@ -40,6 +40,10 @@ Stop = Callable[[], bool]
 """Whether what runs must end now, deadline or not."""
 
 
+Look = Callable[[Output], None]
+"""Sees the output as far as it has come, between two reads; it must be quick."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
     """What came of one step."""
@@ -59,14 +63,22 @@ class _Run:
     stop: Stop
     late: bool = False
     stopped: bool = False
+    live: Look
     lost: bool = False  # nobody knows whether it has ended
     because: list[str] = field(default_factory=list)
 
 
-def run_step(step: Runnable, *, timeout_s: float, place: Place, stop: Stop = lambda: False) -> Ran:
+def run_step(
+    step: Runnable,
+    *,
+    timeout_s: float,
+    place: Place,
+    stop: Stop = lambda: False,
+    live: Look = lambda _: None,
+) -> Ran:
     """Run one program to its end, its deadline, or until it is stopped."""
     started_at, began = datetime.now(UTC), time.monotonic()
-    run = _Run(place=place, deadline=began + timeout_s, output=Output(), stop=stop)
+    run = _Run(place=place, deadline=began + timeout_s, output=Output(), stop=stop, live=live)
     place.begin()
     status: int | None = 0
     commands = list(step.commands)
@@ -188,6 +200,7 @@ def _collect(reading: int, started: _Started, run: _Run) -> bool:
     with selectors.DefaultSelector() as selector:
         selector.register(reading, selectors.EVENT_READ)
         while True:
+            run.live(run.output)
             now = time.monotonic()
             ended = all(process.poll() is not None for _, process in started)
             if ended and linger is None:

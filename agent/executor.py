@@ -36,6 +36,7 @@ from agent.execution_journal import ExecutionJournal, Line
 from agent.executor_socket import Answer, Held
 from agent.halts import Halts
 from agent.journal_file import What
+from agent.live_output import LiveOutput
 from agent.log_proof import NO_PROOF, LogProof, Standing
 from agent.order_check import Runnable
 from agent.order_store import OrderStore
@@ -77,8 +78,13 @@ class Executor:
     news: threading.Condition = field(default_factory=threading.Condition)
     rest: Callable[[], None] = lambda: None  # when no order waits: give back what only orders need
     _waiting: "queue.SimpleQueue[Taken | _Undo | None]" = field(default_factory=queue.SimpleQueue)
+    live: LiveOutput = field(default_factory=LiveOutput)
     _lock: "threading.RLock" = field(default_factory=threading.RLock)
     _judging: "threading.Lock" = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        """Who waits for news hears of what a running command prints."""
+        self.live.tell = self._tell
 
     def submit(self, envelope: bytes, proof: LogProof = NO_PROOF) -> str:
         """Take an order over; its id. Raises `OrderRefusedError` when it is not even claimed.
@@ -218,6 +224,7 @@ class Executor:
             result_key=self.result_key,
             last_report=self.journal.last_number,
             actions=actions,
+            live=self.live.newest,
         )
 
     def halt(self, halt: Halt, *, by_root: bool) -> None:
@@ -305,7 +312,9 @@ class Executor:
             halted=lambda: self.halts.reason if self.halts.in_force else None,
             place=self.place,
             timeout_s=min(order.timeout_s, self.trust.most_timeout_s),
+            live=lambda step: self.live.of(order.order_id, step.index, undoing=undo_of is not None),
         )
+        self.live.end()
         return self._report(
             order.order_id,
             done.outcome,

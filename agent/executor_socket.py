@@ -26,6 +26,7 @@ from typing import Annotated, Literal, Protocol
 import msgspec
 
 from agent.errors import JournalError, LogStaleError, OrderRefusedError, SocketError
+from agent.live import Live
 from agent.log_proof import NO_PROOF, LogProof, Standing
 from appliance.halt import Halt
 from appliance.records import Record, Report
@@ -123,6 +124,7 @@ class Answer(Record, frozen=True, kw_only=True, omit_defaults=True):
     last_report: int = 0  # its number
     actions: int = 0  # acting commands of the last hour
     held: Held | None = None  # with the answer to `believe`
+    live: Live | None = None  # what runs now, a glimpse; with the answer to `reports`
 
 
 class Desk(Protocol):
@@ -283,8 +285,8 @@ class Server:
         return msgspec.structs.replace(state, reports=tuple(self._desk.untold()))
 
 
-def _condition(state: Answer) -> tuple[bool, str]:
-    return state.halted, state.halt_reason
+def _condition(state: Answer) -> tuple[bool, str, Live | None]:
+    return state.halted, state.halt_reason, state.live
 
 
 class Client:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from agent.errors import SocketError, SpoolError
 from agent.executor_socket import Answer, Client
+from agent.live import Live
 from agent.log_proof import NO_PROOF, LogProof
 from agent.spool import Spool
 from agent.watch import Watch
@@ -48,6 +49,7 @@ class Handover:
         taken: Callable[[str], None],
         stale: Callable[[str, int], None] = lambda _order_id, _seen_size: None,
         changed: Callable[[], None] = lambda: None,
+        live: Callable[[Live], None] = lambda _: None,
     ) -> None:
         self._client = client
         self._spool = spool
@@ -56,6 +58,8 @@ class Handover:
         self._stale = stale
         self._orders: queue.SimpleQueue[tuple[str, bytes, LogProof]] = queue.SimpleQueue()
         self._changed = changed
+        self._live = live
+        self._live_last: Live | None = None
         self._others: queue.SimpleQueue[str | tuple[Halt, bytes]] = queue.SimpleQueue()
         self._asked: set[str] = set()  # rollbacks in the queue
         self._state = _remembered(spool)
@@ -174,6 +178,7 @@ class Handover:
                 answer = self._client.news(wait_s=POLL_S if self.executor_answers else 0.0)
                 self.dry_run = answer.dry_run
                 self._note_state(answer)
+                self._pass_live(answer.live)
                 for report in answer.reports:
                     self._watch.reported(report, now=datetime.now(UTC))
                     self._store(report)  # from here on a crash keeps it; the executor asks again
@@ -197,6 +202,12 @@ class Handover:
             self._spool.put([], kept={_STATE: to_json(state)})
             self._state = state
             self._changed()
+
+    def _pass_live(self, newest: Live | None) -> None:
+        """Not kept, and not said again: what comes next replaces it."""
+        if newest is not None and newest != self._live_last:
+            self._live(newest)
+        self._live_last = newest
 
     def _store(self, report: Report) -> None:
         """The report's own id is the event's id, so that storing it twice is storing it once."""

@@ -20,6 +20,7 @@ from agent.errors import ProbeError, SpoolError
 from agent.executor_socket import Client
 from agent.handover import Handover
 from agent.history import History
+from agent.live import Live
 from agent.log_proof import Standing
 from agent.log_watch import LogWatch
 from agent.notify import notify
@@ -146,6 +147,7 @@ class Agent:
             taken=self._taken,
             stale=self._stale,
             changed=self._changed,
+            live=self._live,
         )
         self.log_watch = LogWatch(Client(settings.executor_socket), self._log_seen)
         self.trust = TrustBearer(Client(settings.executor_socket), say=self._say)
@@ -205,6 +207,9 @@ class Agent:
 
     def _say(self, message: pb.FromAgent) -> None:
         self.transport.say(message)
+
+    def _live(self, newest: Live) -> None:
+        self.transport.say_live(newest)
 
     def _changed(self) -> None:
         self.transport.say_state()

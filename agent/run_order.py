@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from agent import programs
 from agent.errors import OrderRefusedError
-from agent.execute import run_step
+from agent.execute import Look, run_step
 from agent.journal_file import What
 from agent.order_check import Runnable, demand_alive
 from agent.proc import started_ticks
@@ -60,6 +60,7 @@ def run_steps(
     halted: Halted,
     place: Place,
     timeout_s: float,
+    live: Callable[[Runnable], Look],
 ) -> Done:
     """Run them in their order; `timeout_s` is each one's own."""
     words = _ROLLBACK if undoing else _ORDER
@@ -81,7 +82,13 @@ def run_steps(
                 steps=tuple(results),
                 refused=error.step,
             )
-        ran = run_step(step, timeout_s=timeout_s, place=place, stop=lambda: halted() is not None)
+        ran = run_step(
+            step,
+            timeout_s=timeout_s,
+            place=place,
+            stop=lambda: halted() is not None,
+            live=live(step),
+        )
         note(words.ends, step, ran.result)
         results.append(ran.result)
         if ran.because:

@@ -18,6 +18,7 @@ import grpc
 
 from agent import log_proof
 from agent.errors import SpoolError
+from agent.live import Live
 from agent.log_proof import LogProof, Standing
 from agent.spool import Spool
 from appliance import __version__
@@ -155,6 +156,18 @@ class Transport:
         if conversation := self._conversation:
             conversation.say(message)
 
+    def say_live(self, newest: Live) -> None:
+        """Show the hub what runs now; one that did not leave yet is replaced."""
+        if conversation := self._conversation:
+            glimpse = pb.LiveOutput(
+                order_id=newest.order_id,
+                step=newest.index,
+                undoing=newest.undoing,
+                text=newest.text,
+                total=newest.total,
+            )
+            conversation.say_live(pb.FromAgent(live_output=glimpse))
+
     def say_state(self) -> None:
         """The executor's state is another now; every stream begins with it, too."""
         if (conversation := self._conversation) and (state := self._state()):
@@ -264,6 +277,7 @@ class _Conversation:
         self._in_flight: set[str] = set()
         self._last_seq = 0
         self._sayings: deque[pb.FromAgent] = deque()
+        self._glimpse: pb.FromAgent | None = None
         self._call: grpc.Call | None = None
 
     @property
@@ -288,6 +302,12 @@ class _Conversation:
         """Queue a message that is not an event."""
         with self._news:
             self._sayings.append(message)
+            self._news.notify_all()
+
+    def say_live(self, message: pb.FromAgent) -> None:
+        """Say this in the place of the last one of its kind, if that has not left."""
+        with self._news:
+            self._glimpse = message
             self._news.notify_all()
 
     def wake(self) -> None:
@@ -326,6 +346,9 @@ class _Conversation:
         with self._news:
             while not self._ended:
                 said, self._sayings = list(self._sayings), deque()
+                if self._glimpse is not None:
+                    said.append(self._glimpse)
+                    self._glimpse = None
                 room = self._window - len(self._in_flight)
                 waiting = self._spool.after(self._last_seq, most=room) if room > 0 else []
                 for one in waiting:

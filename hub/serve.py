@@ -18,6 +18,7 @@ from hub import policy, publish
 from hub.dispatch import OrderDesk
 from hub.errors import DatabaseError, NotaryError
 from hub.ingest import Ingest, utc_now
+from hub.live import LiveOutputs
 from hub.nodes import Nodes
 from hub.persist import ingest as storage
 from hub.persist import migrate
@@ -118,6 +119,7 @@ async def _serve(
         witnesses=witnesses,
         max_in_flight=settings.max_in_flight,
         trust=TrustOffers(db, trust),
+        live=LiveOutputs(db),
     )
     server = grpc.aio.server(options=SERVER_LIMITS)
     sentinel_pb2_grpc.add_HubServicer_to_server(transport, server)  # type: ignore[no-untyped-call]

@@ -23,6 +23,7 @@ from appliance.wire import sentinel_pb2 as pb
 from appliance.wire.convert import from_wire
 from hub.errors import DatabaseError, NotaryError
 from hub.ingest import Ingest
+from hub.live import LiveOutputs
 from hub.nodes import Nodes, WaitingOrder
 from hub.persist.ingest import Received
 from hub.trust_offers import TrustOffers
@@ -66,7 +67,9 @@ class Transport:
         witnesses: Witnesses,
         max_in_flight: int,
         trust: TrustOffers | None = None,
+        live: LiveOutputs | None = None,
     ) -> None:
+        self._live = live
         self._witnesses = witnesses
         self._trust = trust
         self._ingest = ingest
@@ -227,6 +230,8 @@ class Transport:
                         await self._held(message.trust_held, stream)
                     case "node_state":
                         await self._said(message.node_state, stream)
+                    case "live_output":
+                        await self._glimpse(message.live_output, stream)
                     case other:
                         _log.warning("node=%s sent %s out of turn", stream.node, other)
                         break
@@ -274,6 +279,10 @@ class Transport:
         """Durable before the next message is read: reports that follow need the key."""
         await self._nodes.said(stream.node, state)
         await self.tell_halts(again=stream if state.halted else None)
+
+    async def _glimpse(self, message: pb.LiveOutput, stream: Stream) -> None:
+        if self._live is not None:
+            await self._live.heard(stream.node, message)
 
     async def _write(self, stream: Stream, context: Context) -> None:
         """Send what is queued; acknowledgements that wait together go together."""

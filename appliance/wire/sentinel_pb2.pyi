@@ -10,7 +10,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class FromAgent(_message.Message):
-    __slots__ = ("hello", "event", "order_taken", "order_stale", "log_seen", "trust_held", "node_state")
+    __slots__ = ("hello", "event", "order_taken", "order_stale", "log_seen", "trust_held", "node_state", "live_output")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     EVENT_FIELD_NUMBER: _ClassVar[int]
     ORDER_TAKEN_FIELD_NUMBER: _ClassVar[int]
@@ -18,6 +18,7 @@ class FromAgent(_message.Message):
     LOG_SEEN_FIELD_NUMBER: _ClassVar[int]
     TRUST_HELD_FIELD_NUMBER: _ClassVar[int]
     NODE_STATE_FIELD_NUMBER: _ClassVar[int]
+    LIVE_OUTPUT_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     event: Event
     order_taken: OrderTaken
@@ -25,7 +26,8 @@ class FromAgent(_message.Message):
     log_seen: LogSeen
     trust_held: TrustHeld
     node_state: NodeState
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., event: _Optional[_Union[Event, _Mapping]] = ..., order_taken: _Optional[_Union[OrderTaken, _Mapping]] = ..., order_stale: _Optional[_Union[OrderStale, _Mapping]] = ..., log_seen: _Optional[_Union[LogSeen, _Mapping]] = ..., trust_held: _Optional[_Union[TrustHeld, _Mapping]] = ..., node_state: _Optional[_Union[NodeState, _Mapping]] = ...) -> None: ...
+    live_output: LiveOutput
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., event: _Optional[_Union[Event, _Mapping]] = ..., order_taken: _Optional[_Union[OrderTaken, _Mapping]] = ..., order_stale: _Optional[_Union[OrderStale, _Mapping]] = ..., log_seen: _Optional[_Union[LogSeen, _Mapping]] = ..., trust_held: _Optional[_Union[TrustHeld, _Mapping]] = ..., node_state: _Optional[_Union[NodeState, _Mapping]] = ..., live_output: _Optional[_Union[LiveOutput, _Mapping]] = ...) -> None: ...
 
 class FromHub(_message.Message):
     __slots__ = ("welcome", "ack", "order", "nack", "log_advance", "trust", "halt")
@@ -172,6 +174,20 @@ class NodeState(_message.Message):
     reason: str
     result_key: str
     def __init__(self, halted: _Optional[bool] = ..., reason: _Optional[str] = ..., result_key: _Optional[str] = ...) -> None: ...
+
+class LiveOutput(_message.Message):
+    __slots__ = ("order_id", "step", "undoing", "text", "total")
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    UNDOING_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    order_id: str
+    step: int
+    undoing: bool
+    text: str
+    total: int
+    def __init__(self, order_id: _Optional[str] = ..., step: _Optional[int] = ..., undoing: _Optional[bool] = ..., text: _Optional[str] = ..., total: _Optional[int] = ...) -> None: ...
 
 class Halt(_message.Message):
     __slots__ = ("halt_id", "reason", "resume")

@@ -16,7 +16,7 @@ from hub.console.case import case_of
 from hub.console.live import page
 from hub.console.signing import sent_signature, standing_of
 from hub.manual import Done, record_manual
-from hub.persist import views
+from hub.persist import live, views
 from hub.propose import Draft, propose
 
 pages = Blueprint("incident", __name__, url_prefix="/incidents/<incident_id>")
@@ -35,8 +35,14 @@ def show(incident_id: str) -> ResponseReturnValue:
     if details is None:
         abort(404)
     case = case_of(details)
-    sections = ("head", "plan", "decision", "diagnosis", "evidence", "result", "trail")
-    return page("incident.html", *sections, case=case, standing=standing_of(case, who().name))
+    sections = ("head", "plan", "decision", "live", "diagnosis", "evidence", "result", "trail")
+    return page(
+        "incident.html",
+        *sections,
+        case=case,
+        standing=standing_of(case, who().name),
+        live=live.of(database(), case.incident_id),
+    )
 
 
 @pages.post("/approve")
