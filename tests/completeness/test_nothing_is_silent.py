@@ -22,6 +22,7 @@ from msgspec import structs
 
 from appliance import user_options
 from appliance.__main__ import main
+from appliance.halt import to_be_signed
 from appliance.lifecycle import MOVES, State
 from appliance.operator_claim import fingerprint, from_base64url
 from appliance.records import Outcome
@@ -30,7 +31,7 @@ from hub import credentials
 from hub.__main__ import main as hub_main
 from hub.console.app import create_app
 from hub.console.settings import ConsoleSettings
-from hub.persist import halts, in_force, operators, witness
+from hub.persist import halts, in_force, live, operators, witness
 from hub.persist.database import Database, queries
 from hub.persist.incidents import move
 from hub.persist.ingest import AFTER_REPORT
@@ -156,7 +157,13 @@ def clicks_on_nodes(db: Database) -> dict[str, Click]:
         work.run("witness_other", node="node-1", vkey=vkey)
     mark = {"fingerprint": fingerprint_of_node(other.spelled)}
     halt = {"node": "node-1", "reason": "a strange hub"}
+    over = halts.order(db, node="node-1", reason="over", by=ADMIN, now=datetime.now(UTC))
+    word = PEOPLE["boss"].keys[0].sign(to_be_signed(over, "boss"))
+    resumption = {
+        "halt_id": over.halt_id, "credential_id": word.credential_id, "signature": word.signature
+    }  # fmt: skip
     return {
+        "nodes.resume": Click("/nodes", "/nodes/resume", resumption, ("node.resume",)),
         "nodes.accept_witness_key": Click(
             "/nodes", "/nodes/node-1/witness-key", {"vkey": vkey}, ("witness.key",)
         ),
@@ -436,6 +443,11 @@ def test_what_a_node_says_of_itself_is_on_record(watched: Database) -> None:
     assert types(watched) == ["node.key", "node.halt", "node.resume"]
     Reporter(node="node-1").introduces_itself(watched)
     assert types(watched)[3:] == ["node.key"]
+    live.heard(
+        watched, node="node-1", order_id=order_id, step=0, undoing=False, output="o", total=1,
+        now=seed.now(),
+    )  # fmt: skip
+    assert ("live_output", "INSERT") in {(row["tab"], row["op"]) for row in watch.changes(watched)}
     node.last = 4
     node.tells(watched, node.next(order_id))
     assert "exec.gap" in types(watched)

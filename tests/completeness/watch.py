@@ -25,6 +25,10 @@ SILENT: dict[tuple[str, str], tuple[frozenset[str] | None, str]] = {
     ("exec_order", "UPDATE"): (
         frozenset({"taken_at"}), "the node has the order; its report is the record",
     ),
+    ("live_output", "INSERT"): (
+        None, "a glimpse of a running command; the signed report is the record",
+    ),
+    ("live_output", "UPDATE"): (None, "as above"),
     ("signin_session", "UPDATE"): (frozenset({"seen_at"}), "a click"),
     ("signin_failure", "INSERT"): (None, "a guess is counted before it is looked at"),
     ("signin_failure", "DELETE"): (None, "guesses that no longer count"),
