@@ -21,6 +21,7 @@ from agent.executor import Executor
 from agent.executor_settings import ExecutorSettings
 from agent.executor_socket import Server
 from agent.halts import Halts
+from agent.notify import notify
 from agent.order_store import OrderStore
 from agent.plain import Plain
 from agent.run_program import Place
@@ -99,6 +100,7 @@ def _serve(chosen: ExecutorSettings, trust: Trust, second: GuardedReader) -> int
         trust.bundle.digest[:16] or "none",
         executor.place.words,
     )
+    notify("READY=1")
     server.serve()
     executor.stop()
     worker.join()
