@@ -25,6 +25,7 @@ class HubDouble(sentinel_pb2_grpc.HubServicer):
         self.events: list[Event] = []
         self.taken: list[str] = []
         self.states: list[tuple[int, pb.NodeState]] = []  # with how many events came before
+        self.glimpses: list[pb.LiveOutput] = []
         self.acknowledges = True
         self.refuses: Callable[[Event], str | None] = lambda _event: None
         self._max_in_flight = max_in_flight
@@ -106,6 +107,8 @@ class HubDouble(sentinel_pb2_grpc.HubServicer):
                     out.put(pb.FromHub(nack=nack))
                 elif self.acknowledges:
                     out.put(pb.FromHub(ack=pb.Ack(event_ids=[event.event_id])))
+            case "live_output":
+                self.glimpses.append(message.live_output)
             case "node_state":
                 self.states.append((len(self.events), message.node_state))
             case "order_taken":

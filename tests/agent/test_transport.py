@@ -9,6 +9,7 @@ import pytest
 
 from agent import transport as module
 from agent.handover import NodeState
+from agent.live import Live
 from agent.spool import Spool
 from agent.transport import Transport
 from appliance.channel import Identity
@@ -278,6 +279,23 @@ def test_what_the_executor_says_of_itself_comes_before_any_event_and_when_it_cha
     hub.drop_streams()
     assert hub.wait(lambda: len(hub.states) == 3)
     assert hub.states[2][1].halted
+
+
+def test_live_output_is_replaced_by_the_next_and_is_not_said_again_on_a_new_stream(
+    hub: HubDouble, start: Starter, node_identity: Identity
+) -> None:
+    transport = start(hub.port, node_identity)
+    assert eventually(lambda: transport.connected)
+    for number in range(1, 501):  # far faster than they can leave
+        transport.say_live(Live(order_id="o1", index=1, text=f"line {number}", total=number))
+    assert hub.wait(lambda: bool(hub.glimpses) and hub.glimpses[-1].total == 500)
+    assert hub.glimpses[-1] == pb.LiveOutput(order_id="o1", step=1, text="line 500", total=500)
+    told = len(hub.glimpses)
+    hub.drop_streams()
+    assert hub.wait(lambda: len(hub.hellos) == 2)
+    start.spool.put([event()])
+    assert hub.wait(lambda: len(hub.events) == 1)  # what was said before it was heard before it
+    assert len(hub.glimpses) == told
 
 
 def test_a_halt_and_a_resumption_reach_the_executor_as_they_came(
