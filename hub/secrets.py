@@ -35,7 +35,7 @@ class WithDatabase(Protocol):
         ...
 
     @property
-    def vault(self) -> VaultAccess | None:
+    def secrets(self) -> VaultAccess | None:
         """How to sign in to Vault."""
         ...
 
@@ -45,21 +45,21 @@ def dsn_of(settings: WithDatabase, *, wait: threading.Event | None = None) -> st
     demand_without_secret(settings.dsn, key="dsn")
     if settings.password is None:
         return settings.dsn
-    password = resolve(parse(settings.password, key="password"), settings.vault, wait=wait)
+    password = resolve(parse(settings.password, key="password"), settings.secrets, wait=wait)
     return with_password(settings.dsn, password, key="dsn")
 
 
 def check(settings: WithDatabase, *more: Path) -> None:
     """Read what a start would read, but for Vault, which need not be there yet."""
     demand_without_secret(settings.dsn, key="dsn")
-    if settings.vault is not None:
-        settings.vault.demand_usable()
+    if settings.secrets is not None:
+        settings.secrets.demand_usable()
     named = [("password", settings.password)] if settings.password is not None else []
     named += [("session_key", str(path)) for path in more if is_reference(str(path))]
     for key, text in named:
         reference = parse(text, key=key)
-        if isinstance(reference, CredentialSecret) or settings.vault is None:
-            secret.read(reference, settings.vault)
+        if isinstance(reference, CredentialSecret) or settings.secrets is None:
+            secret.read(reference, settings.secrets)
 
 
 def resolve(

@@ -19,7 +19,7 @@ class ServeSettings(Settings, frozen=True, kw_only=True):
 
     dsn: str  # PostgreSQL connection string, without a password
     password: str | None = None  # where its password is: `vault:PATH#FIELD` or `credential:NAME`
-    vault: VaultAccess | None = None  # where `vault:` is
+    secrets: VaultAccess | None = None  # the Vault that `vault:` is in
     identity: Identity  # the hub's server certificate, its key, and the CA of the nodes
     order_key: Path  # Ed25519 private key (PEM) that signs orders
     log_origin: str  # the audit log's name, as in its checkpoints
@@ -56,7 +56,7 @@ class NotarySettings(Settings, frozen=True, kw_only=True):
 
     dsn: str  # PostgreSQL connection string, without a password
     password: str | None = None  # where its password is: `vault:PATH#FIELD` or `credential:NAME`
-    vault: VaultAccess | None = None  # where `vault:` is
+    secrets: VaultAccess | None = None  # the Vault that `vault:` is in
     folder: Path  # of the log: segments, checkpoints, torn writes
     origin: str  # the log's name, first line of every checkpoint
     key: Path | None = None  # Ed25519 private key (PEM) that signs checkpoints; or, instead of it:

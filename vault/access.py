@@ -47,7 +47,7 @@ class VaultAccess(Settings, frozen=True, kw_only=True):
         begun = [way for way in ways if any(way)]
         if len(begun) != 1 or not all(begun[0]):
             raise SettingsError(
-                "vault: expected one way to sign in: `token`, or `role_id` with `secret_id`,"
+                "secrets: expected one way to sign in: `token`, or `role_id` with `secret_id`,"
                 " or `certificate` with `key` and `cert_role`"
             )
 
@@ -56,11 +56,11 @@ class VaultAccess(Settings, frozen=True, kw_only=True):
         """A door that is signed in for the length of the block."""
         self.demand_usable()
         if self.token is not None:
-            yield self._door(token=secret_file(self.token, key="vault.token"))
+            yield self._door(token=secret_file(self.token, key="secrets.token"))
             return
         door = self._door()
         if self.role_id is not None and self.secret_id is not None:
-            secret_id = secret_file(self.secret_id, key="vault.secret_id")
+            secret_id = secret_file(self.secret_id, key="secrets.secret_id")
             words = {"role_id": self.role_id, "secret_id": secret_id}
             answer = door.write(f"auth/{self.approle_mount}/login", words)
         else:
@@ -87,9 +87,9 @@ def demand_encrypted(url: str) -> None:
     parts = urlsplit(url)
     local = parts.hostname in ("127.0.0.1", "::1", "localhost")
     if parts.username is not None or parts.password is not None:
-        raise SettingsError("vault.url: it holds a name or a password; it is an address only")
+        raise SettingsError("secrets.url: it holds a name or a password; it is an address only")
     if parts.scheme != "https" and not (parts.scheme == "http" and local):
-        raise SettingsError("vault.url: expected https://; http:// only to this machine itself")
+        raise SettingsError("secrets.url: expected https://; http:// only to this machine itself")
 
 
 def secret_file(path: Path, *, key: str) -> str:

@@ -19,7 +19,7 @@ def read(
     if isinstance(reference, CredentialSecret):
         return credential(reference, environment=environment)
     if access is None:
-        raise SettingsError(f"{reference}: there is no [vault] to ask")
+        raise SettingsError(f"{reference}: there is no [secrets] to ask")
     with access.opened() as door:
         answer = door.read(f"{access.mount}/data/{reference.path}")
     fields = (answer or {}).get("data")

@@ -33,7 +33,7 @@ def session_key(settings: ConsoleSettings, *, wait: threading.Event | None = Non
     text = str(settings.session_key)
     if not is_reference(text):
         return session_key_file(settings.session_key)
-    secret = resolve(parse(text, key="session_key"), settings.vault, wait=wait).encode()
+    secret = resolve(parse(text, key="session_key"), settings.secrets, wait=wait).encode()
     if len(secret) < _KEY_BYTES:
         raise SettingsError(f"session_key: {text} holds fewer than {_KEY_BYTES} bytes")
     return secret

@@ -25,7 +25,7 @@ class ConsoleSettings(Settings, frozen=True, kw_only=True):
 
     dsn: str  # PostgreSQL connection string, without a password
     password: str | None = None  # where its password is: `vault:PATH#FIELD` or `credential:NAME`
-    vault: VaultAccess | None = None  # where `vault:` is
+    secrets: VaultAccess | None = None  # the Vault that `vault:` is in
     certificate: Path  # TLS certificate chain (PEM) that browsers see
     key: Path  # its private key (PEM)
     session_key: Path  # secret of the form tokens: a file, made when missing; or as `password`

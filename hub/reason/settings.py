@@ -18,7 +18,7 @@ class ReasonSettings(Settings, frozen=True, kw_only=True):
 
     dsn: str  # PostgreSQL connection string, without a password
     password: str | None = None  # where its password is: `vault:PATH#FIELD` or `credential:NAME`
-    vault: VaultAccess | None = None  # where `vault:` is
+    secrets: VaultAccess | None = None  # the Vault that `vault:` is in
     model: Path | None = None  # a GGUF file; without one every plan is the catalogue's
     model_sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")] | None = None  # demanded
     context_tokens: Annotated[int, msgspec.Meta(ge=1024, le=131072)] = 4096  # prompt and answer
