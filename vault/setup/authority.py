@@ -19,7 +19,7 @@ from vault.setup.step import EXISTS, Found, State, Step
 ROOT_NAME = "Sentinel root"
 NAME = "Sentinel intermediate"
 KEY = "sentinel-intermediate"  # its name in Vault, by which a second run finds it
-_EC = {"key_type": "ec", "key_bits": 256}
+_EC: dict[str, object] = {"key_type": "ec", "key_bits": 256}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,9 +152,10 @@ def _csr(door: Door, mount: str) -> str:
     if _has_key(door, mount):
         body = {"common_name": NAME, "key_ref": KEY}
         return str(door.write(f"{mount}/intermediate/generate/existing", body)["csr"])
-    body = {**_EC, "common_name": NAME, "key_name": KEY}
+    new = {**_EC, "common_name": NAME, "key_name": KEY}
+    made = door.write(f"{mount}/intermediate/generate/internal", new)
     # From here on a restart finds the key by its name, and asks for the request again.
-    return str(door.write(f"{mount}/intermediate/generate/internal", body)["csr"])
+    return str(made["csr"])
 
 
 def _has_key(door: Door, mount: str) -> bool:

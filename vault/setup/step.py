@@ -59,16 +59,17 @@ EXISTS = Found(state=State.EXISTS)
 
 
 def written(
-    what: str,
-    path: str,
-    wanted: Callable[[Door], Mapping[str, Any] | None],
-    *,
-    method: str = "post",
+    what: str, path: str, wanted: Callable[[Door], Mapping[str, Any] | None], *, until: str = ""
 ) -> Step:
-    """A step that is one path with these values; None while they cannot be known yet."""
+    """A step that is one path with these values; None while they cannot be known yet.
+
+    With `until`, a person has to do something before they are known.
+    """
 
     def look(door: Door) -> Found:
         values = wanted(door)
+        if values is None and until:
+            return Found(state=State.BY_HAND, why=f"waits for {until}")
         there = None if values is None else door.read(path)
         if values is None or there is None:
             return Found(state=State.MAKE)
@@ -79,7 +80,7 @@ def written(
         values = wanted(door)
         if values is None:
             raise VaultError(f"{what}: what it needs was not made")
-        door.write(path, values, method=method)
+        door.write(path, values)
 
     return Step(what=what, look=look, act=act)
 
