@@ -34,7 +34,7 @@ class VaultAccess(Settings, frozen=True, kw_only=True):
     certificate: Path | None = None  # sign in by this certificate (PEM) …
     key: Path | None = None  # … and its private key
     cert_role: str | None = None  # the role of cert auth, such as `hub`
-    cert_mount: str = "sentinel-cert"
+    cert_mount: str = "cert"
 
     def demand_usable(self) -> None:
         """Raise `SettingsError` unless it is encrypted, and exactly one way to sign in complete."""
