@@ -63,7 +63,11 @@ def check(settings: WithDatabase, *more: Path) -> None:
 
 
 def resolve(
-    reference: Reference, access: VaultAccess | None, *, wait: threading.Event | None = None
+    reference: Reference,
+    access: VaultAccess | None,
+    *,
+    wait: threading.Event | None = None,
+    retry_s: float = RETRY_S,
 ) -> str:
     """The secret. With `wait`, a Vault that is away is asked again until it is there.
 
@@ -79,7 +83,7 @@ def resolve(
             if not complained:
                 _log.warning("waiting for %s: %s", reference, error)
                 complained = True
-            wait.wait(RETRY_S)
+            wait.wait(retry_s)
         else:
             if complained:
                 _log.info("%s is there, going on", reference)

@@ -42,12 +42,13 @@ class SecondSigner(Settings, frozen=True, kw_only=True):
     """An Ed25519 key of Vault's transit engine that signs each checkpoint beside the log's own."""
 
     url: str  # of Vault or OpenBao
-    token: Path  # a file with a token that may sign with this key and read it
+    token: Path  # a token that may sign with this key and read it: a file, or `credential:NAME`
     vkey: (
         Path  # the key's public half, one vkey line named ORIGIN/second; what is not it is refused
     )
     key: str = "sentinel-audit"  # its name in Vault
     mount: str = "sentinel-transit"
+    namespace: str = ""  # of Vault, where the mount is
     ca: Path | None = None  # of Vault's certificate, in PEM
 
 

@@ -8,14 +8,18 @@ errands there is nothing to steal.
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
+
+import msgspec
 
 from appliance.errors import SettingsError
 from appliance.settings import Settings
 from vault.door import Door
 from vault.errors import VaultError
 from vault.references import CredentialSecret, credential, is_reference, parse
+
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
 
 MOST_TOKEN = 4096  # characters
 
@@ -35,6 +39,7 @@ class VaultAccess(Settings, frozen=True, kw_only=True):
     key: Path | None = None  # … and its private key
     cert_role: str | None = None  # the role of cert auth, such as `hub`
     cert_mount: str = "cert"
+    timeout_s: Seconds = 5.0  # for one answer; then it is asked again
 
     def demand_usable(self) -> None:
         """Raise `SettingsError` unless it is encrypted, and exactly one way to sign in complete."""
@@ -78,7 +83,12 @@ class VaultAccess(Settings, frozen=True, kw_only=True):
             if not path.is_file():
                 raise VaultError(f"{path}: cannot read; it is what we sign in to Vault with")
         return Door(
-            url=self.url, token=token, namespace=self.namespace, ca=self.ca, client_certificate=pair
+            url=self.url,
+            token=token,
+            namespace=self.namespace,
+            ca=self.ca,
+            client_certificate=pair,
+            timeout_s=self.timeout_s,
         )
 
 
