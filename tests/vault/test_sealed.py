@@ -48,6 +48,8 @@ def test_setup_a_seal_a_restart_and_the_keys_again(
     server.seal()
     with pytest.raises(VaultAwayError, match="is sealed; could not read sentinel-kv"):
         read(reference, access)
+    with pytest.raises(VaultError, match="sealed"):
+        key.sign(b"checkpoint", 1)
     server.stop()
     with pytest.raises(VaultAwayError, match="does not answer"):
         read(reference, access)

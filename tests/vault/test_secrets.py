@@ -1,7 +1,11 @@
 """References are strict, refusals name them and not the secret, and Vault is waited for once."""
 
 import logging
+import os
+import signal
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -9,14 +13,16 @@ import pytest
 from msgspec import structs
 from psycopg.conninfo import conninfo_to_dict
 
+from appliance import envelope
 from appliance.errors import SettingsError
+from appliance.launch import free_port
 from hub import __main__ as sentinel_hub
 from hub.console.secrets import secrets_of
 from hub.console.settings import ConsoleSettings
 from hub.persist.dsn import demand_without_secret, with_password
 from hub.reason.settings import ReasonSettings
 from hub.secrets import check, dsn_of, resolve
-from tests.vault.servers import DevServer
+from tests.vault.servers import DevServer, certificate
 from vault.access import VaultAccess
 from vault.errors import VaultAwayError, VaultError
 from vault.references import CredentialSecret, VaultSecret, credential, parse
@@ -225,3 +231,76 @@ def test_the_administrators_variables_do_not_steer_where_a_token_goes(
     monkeypatch.setenv("VAULT_NAMESPACE", "another")
     found = resolve(REFERENCE, access(ready.url, tmp_path, ready.token))
     assert found == "the-databases-password"
+
+
+COMMON = 'dsn = "host=/nonexistent"\npassword = "{reference}"\n'
+SETTINGS = {
+    "reason": COMMON,
+    "notary": COMMON + 'folder = "{folder}/log"\norigin = "log"\nkey = "{folder}/audit.key"\n',
+    "serve": COMMON + 'order_key = "{folder}/order.key"\nlog_origin = "log"\n'
+    'audit_vkey = "{folder}/log.vkey"\n[identity]\ncertificate = "{folder}/tls.crt"\n'
+    'key = "{folder}/tls.key"\nca = "{folder}/tls.crt"\n',
+    "console": COMMON + 'certificate = "{folder}/tls.crt"\nkey = "{folder}/tls.key"\n'
+    'session_key = "{folder}/session.key"\n',
+}
+
+
+def daemon(
+    name: str, folder: Path, reference: str, *words: str, vault: str = "", **environment: str
+) -> "subprocess.Popen[str]":
+    """One of the hub's real processes."""
+    certificate(folder)
+    for key in ("audit.key", "order.key"):
+        envelope.make_key(folder / key)
+    (folder / "log.vkey").write_text("log+0+0")
+    (folder / "token").write_text("t")
+    config = folder / f"{name}.toml"
+    text = SETTINGS[name].format(folder=folder, reference=reference)
+    if vault:
+        text += f'[secrets]\nurl = "{vault}"\ntoken = "{folder}/token"\n'
+    config.write_text(text)
+    return subprocess.Popen(
+        [sys.executable, "-m", "hub", name, "--config", str(config), *words],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env={**os.environ, **environment},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "status"), [("reason", 0), ("notary", 0), ("serve", -15), ("console", -15)]
+)
+def test_a_process_that_waits_for_vault_ends_when_it_is_told_to(
+    tmp_path: Path, name: str, status: int
+) -> None:
+    absent = f"http://127.0.0.1:{free_port()}"
+    with daemon(name, tmp_path, "vault:database#password", vault=absent) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        assert f"waiting for vault:database#password: Vault does not answer at {absent}" in first
+        process.send_signal(signal.SIGTERM)
+        rest = process.stdout.read()
+        assert process.wait(30) == status
+    assert rest == ""
+    assert not (tmp_path / "log").exists()
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_process_reads_the_credential_that_systemd_gave_it_and_names_the_one_it_did_not(
+    tmp_path: Path, name: str
+) -> None:
+    given = tmp_path / "credentials"
+    given.mkdir()
+    (given / "db").write_text(SECRET)
+    for reference, why in (
+        ("credential:db", ""),
+        ("credential:other", "credential:other: cannot read"),
+    ):
+        folder = tmp_path / reference
+        folder.mkdir()
+        process = daemon(
+            name, folder, reference, "--check-config", CREDENTIALS_DIRECTORY=str(given)
+        )
+        said = process.communicate(timeout=60)[0]
+        assert SECRET not in said
+        assert process.returncode == (2 if why else 0), said
+        assert why in said
