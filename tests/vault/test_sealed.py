@@ -6,9 +6,11 @@ import pytest
 
 from appliance.launch import Launcher
 from tests.vault.servers import SealedServer, certificate, settings_file, setup
+from tests.vault.test_policies import entity
 from vault.access import VaultAccess
 from vault.door import Door
 from vault.errors import VaultAwayError, VaultError
+from vault.identity import make_key, request
 from vault.pki import Pki
 from vault.references import VaultSecret
 from vault.secret import read
@@ -41,6 +43,7 @@ def test_setup_a_seal_a_restart_and_the_keys_again(
     key = TransitKey(url=server.url, token=server.token, key="sentinel-audit", ca=server.ca)
     key.sign(b"checkpoint", 1)
     by_certificate(server, issued.certificate, issued.key)
+    a_node_joins_and_renews(server, tmp_path)
 
     (tmp_path / "t").write_text(server.token)
     access = VaultAccess(url=server.url, ca=server.ca, token=tmp_path / "t")
@@ -67,6 +70,30 @@ def test_setup_a_seal_a_restart_and_the_keys_again(
         Door(url=server.url, ca=tmp_path / "other" / "tls.crt", token="t").read("sys/mounts")
     assert not isinstance(refused.value, VaultAwayError)
     server.stop()
+
+
+def a_node_joins_and_renews(server: SealedServer, folder: Path) -> None:
+    """By the token of those who join, then by its certificate: its own name, and no other's."""
+    entity(server.door(), "h1.test")
+    entity(server.door(), "h2.test")
+    words = {"entity_alias": "h1.test", "policies": ["sentinel-enroll"]}
+    token = server.door().write("auth/token/create/sentinel-enroll", words)["client_token"]
+    key = make_key(folder / "node.key")
+    csr = request(key, name="h1.test", uri="spiffe://sentinel/node/h1.test")
+    body = {"csr": csr, "common_name": "h1.test"}
+    answer = server.door(token).write("pki_int/sign/node", body)
+    (folder / "node.crt").write_text("\n".join([answer["certificate"], *answer["ca_chain"]]))
+    access = VaultAccess(
+        url=server.url, ca=server.ca, certificate=folder / "node.crt", key=folder / "node.key",
+        cert_role="node",
+    )  # fmt: skip
+    with access.opened() as door:
+        assert "BEGIN CERTIFICATE" in door.write("pki_int/sign/node", body)["certificate"]
+        other = request(key, name="h2.test", uri="spiffe://sentinel/node/h2.test")
+        with pytest.raises(VaultError, match="not allowed"):
+            door.write("pki_int/sign/node", {"csr": other, "common_name": "h2.test"})
+        with pytest.raises(VaultError, match="permission denied"):
+            door.read("sentinel-kv/data/database")
 
 
 def by_certificate(server: SealedServer, chain: Path, key: Path) -> None:

@@ -28,8 +28,15 @@ _COMMON: dict[str, Any] = {
 }
 
 
+_REVOKED: dict[str, Any] = {  # without these the list ends after three days, and the hub closes
+    "auto_rebuild": True,
+    "expiry": "72h",
+    "auto_rebuild_grace_period": "71h",  # a new list each hour; at once with crl/rotate
+}
+
+
 def certificates(settings: SetupSettings) -> list[Step]:
-    """The PKI roles."""
+    """The PKI roles, and how the list of what was revoked stays fresh."""
     lives = settings.lifetimes
     rules = {
         "hub": (_server("hub"), lives.server),
@@ -37,9 +44,15 @@ def certificates(settings: SetupSettings) -> list[Step]:
         "node": (_node(), lives.node),
         "database": (_database(settings.database_user), lives.database),
     }
+    path = f"{settings.mounts.pki}/config/crl"
     return [
-        _role(settings, name, {**_COMMON, **rule, "ttl": seconds(life), "max_ttl": seconds(life)})
-        for name, (rule, life) in rules.items()
+        written("list of the revoked", path, lambda _: _REVOKED),
+        *(
+            _role(
+                settings, name, {**_COMMON, **rule, "ttl": seconds(life), "max_ttl": seconds(life)}
+            )
+            for name, (rule, life) in rules.items()
+        ),
     ]
 
 
