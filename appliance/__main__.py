@@ -18,6 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _policy_parser(commands)
     _fleet_parsers(commands)
     _approve_parser(commands)
+    _setup_parser(commands)
     asked = parser.parse_args(argv)
     try:
         return int(asked.run(asked))
@@ -103,6 +104,21 @@ def _approve(asked: argparse.Namespace) -> int:
     from appliance import approving
 
     return approving.run(asked)
+
+
+def _setup_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    from vault.setup import options
+
+    what = "prepare what the appliance stands on"
+    setup = commands.add_parser("setup", help=what, description=what)
+    options.add_arguments(setup)
+    setup.set_defaults(run=_setup)
+
+
+def _setup(asked: argparse.Namespace) -> int:
+    from vault.setup import command
+
+    return command.run(asked)
 
 
 def _user(asked: argparse.Namespace) -> int:

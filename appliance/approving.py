@@ -27,6 +27,7 @@ from hub.approve import Answerer, approve
 from hub.console.settings import ConsoleSettings
 from hub.persist import waiting
 from hub.persist.database import Database
+from hub.secrets import dsn_of
 from policy.explain import visible as ascii_only
 
 _WORD_NEEDS_QUOTES = frozenset(" \t'\"\\|&;<>()$`*?[]#~=%!{}")
@@ -46,7 +47,7 @@ def run(asked: argparse.Namespace) -> int:
     if asked.file is not None:
         raise UsageError("only `sentinel approve key FILE` takes a second word")
     chosen = settings.load(asked.config, ConsoleSettings)
-    with trust.database(chosen.dsn, trust_root=chosen.trust_root) as db:
+    with trust.database(dsn_of(chosen), trust_root=chosen.trust_root) as db:
         if asked.list:
             return _list(db)
         if asked.what is None or asked.key is None:

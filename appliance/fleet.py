@@ -20,6 +20,7 @@ from hub.console.settings import ConsoleSettings
 from hub.persist import halts, node_state, views
 from hub.persist.database import Database
 from hub.persist.outbox import Actor, actor
+from hub.secrets import dsn_of
 
 
 def halt(asked: argparse.Namespace) -> int:
@@ -100,7 +101,7 @@ def _the_one(found: "list[views.Row]", wanted: str | None) -> "views.Row":
 
 def _database(asked: argparse.Namespace) -> Database:
     chosen = settings.load(asked.config, ConsoleSettings)
-    return trust.database(chosen.dsn, trust_root=chosen.trust_root)
+    return trust.database(dsn_of(chosen), trust_root=chosen.trust_root)
 
 
 def _by() -> Actor:

@@ -12,12 +12,13 @@ from hub.console.settings import ConsoleSettings
 from hub.persist import operators
 from hub.persist.database import Database
 from hub.persist.outbox import Actor, actor
+from hub.secrets import dsn_of
 
 
 def run(asked: argparse.Namespace) -> int:
     """Run one of them; every change is in the audit log."""
     chosen = settings.load(asked.config, ConsoleSettings)
-    with trust.database(chosen.dsn, trust_root=chosen.trust_root) as db:
+    with trust.database(dsn_of(chosen), trust_root=chosen.trust_root) as db:
         if asked.what == "list":
             return _list(db)
         if asked.what.endswith(("keys", "-key")):

@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     journal.start(f"sentinel-hub-{asked.command}", verbose=asked.verbose)
     try:
         if asked.command in _WITH_DATABASE:
-            return _WITH_DATABASE[asked.command](asked.dsn)
+            return _WITH_DATABASE[asked.command](_dsn(asked))
         if asked.command == "export":
             return _export(asked)
         return _COMMANDS[asked.command](asked.config, asked.check_config)
@@ -51,7 +51,10 @@ def _parser() -> argparse.ArgumentParser:
         ("commands", "print every command that was judged, for `sentinel-policy replay`"),
     ):
         command = commands.add_parser(name, help=what, description=what)
-        command.add_argument("--dsn", required=True, help="PostgreSQL connection string")
+        where = command.add_mutually_exclusive_group(required=True)
+        where.add_argument("--dsn", help="PostgreSQL connection string, without a password")
+        source = "settings of `serve`, which say where the database and its password are"
+        where.add_argument("--config", type=Path, help=source)
         command.add_argument("--verbose", action="store_true", help="log every step")
     _add_export(commands)
     return parser
@@ -83,11 +86,13 @@ def _reason(config: Path, check: bool) -> int:  # noqa: FBT001
     import signal
     import threading
 
+    from hub import secrets
     from hub.reason.settings import ReasonSettings
     from hub.reason.worker import run
 
     chosen = settings.load(config, ReasonSettings)
     if check:
+        secrets.check(chosen)
         return _fine(config)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -115,6 +120,18 @@ def _console(config: Path, check: bool) -> int:  # noqa: FBT001
         serve.check(chosen)
         return _fine(config)
     return serve.run(chosen)
+
+
+def _dsn(asked: argparse.Namespace) -> str:
+    from hub import secrets
+    from hub.persist.dsn import demand_without_secret
+    from hub.settings import ServeSettings
+
+    if asked.config is not None:
+        return secrets.dsn_of(settings.load(asked.config, ServeSettings))
+    dsn = str(asked.dsn)
+    demand_without_secret(dsn, key="--dsn")  # everybody on this machine sees our command line
+    return dsn
 
 
 def _migrate(dsn: str) -> int:

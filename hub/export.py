@@ -16,6 +16,7 @@ from audit.exported import Export
 from audit.note import parse_vkey
 from hub.persist.database import Database
 from hub.persist.outbox import actor, offer
+from hub.secrets import dsn_of
 from hub.settings import NotarySettings
 
 MOST_REASON = 2000  # characters
@@ -25,7 +26,7 @@ def run(settings: NotarySettings, options: argparse.Namespace) -> int:
     """Export and record; the exit status is that of the verification."""
     demands = _demands(settings)
     options.path = settings.folder
-    with Database(settings.dsn, size=1) as db:
+    with Database(dsn_of(settings), size=1) as db:
 
         def record(export: Export, manifest: bytes) -> None:
             _record(db, options.who, options.reason, export, manifest)

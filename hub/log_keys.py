@@ -14,7 +14,8 @@ from audit.note import Vkey, parse_vkey
 from audit.signer import LocalSigner, LogKeys, PinnedKeys
 from hub.epoch_keys import EpochKeys, StateFile
 from hub.settings import NotarySettings, SecondSigner
-from vault.transit import TransitKey, TransitSigner, read_token
+from vault.access import secret_file
+from vault.transit import TransitKey, TransitSigner
 
 PUBLISHED_LIST = "epochs.note"  # in the log's folder, for auditors
 PUBLISHED_ROOT = "root.vkey"
@@ -69,9 +70,10 @@ def _second(chosen: SecondSigner, origin: str) -> TransitSigner:
         raise SettingsError(f"{chosen.vkey}: the second key needs a name of its own")
     key = TransitKey(
         url=chosen.url,
-        token=read_token(chosen.token),
+        token=secret_file(chosen.token, key="second.token"),
         key=chosen.key,
         mount=chosen.mount,
+        namespace=chosen.namespace,
         ca=chosen.ca,
     )
     return TransitSigner(key, vkey=str(vkey), public=vkey.key)

@@ -26,6 +26,7 @@ from appliance.ids import uuid7
 from audit.entry import Actor, EntryDraft, moment
 from audit.errors import EntryError, NoteError
 from audit.signer import LogKeys
+from hub import secrets
 from hub.epoch_keys import EpochKeys
 from hub.errors import DatabaseError, SigningError
 from hub.log_keys import PUBLISHED_LIST, PUBLISHED_ROOT, keys_of, list_in_force
@@ -38,7 +39,7 @@ from hub.persist.status import beat
 from hub.segment_tail import Appended
 from hub.segments import NOTARY, IndexedState, SegmentLog
 from hub.settings import NotarySettings
-from vault.errors import VaultError
+from vault.errors import VaultAwayError, VaultError
 from vault.transit import TransitSigner
 
 BEAT_S = 5.0
@@ -71,7 +72,11 @@ def run(settings: NotarySettings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     check(settings)
-    with Database(settings.dsn, size=2) as db, _one_at_a_time(settings, stop) as lock:
+    try:
+        dsn = secrets.dsn_of(settings, wait=stop)
+    except VaultAwayError:
+        return 0  # told to stop before Vault was there
+    with Database(dsn, size=2) as db, _one_at_a_time(dsn, stop) as lock:
         if lock is None:
             return 0
         keys, second = keys_of(settings)
@@ -87,6 +92,7 @@ def run(settings: NotarySettings) -> int:
 
 def check(settings: NotarySettings) -> None:
     """Read the keys; raises with what is wrong with them."""
+    secrets.check(settings)
     keys_of(settings)
 
 
@@ -295,12 +301,12 @@ def _put_list_in_force(settings: NotarySettings, log: SegmentLog, keys: EpochKey
 
 
 @contextmanager
-def _one_at_a_time(settings: NotarySettings, stop: threading.Event) -> Iterator[NotaryLock | None]:
+def _one_at_a_time(dsn: str, stop: threading.Event) -> Iterator[NotaryLock | None]:
     """The notary's lock, as soon as PostgreSQL is there; None when told to stop before."""
     lock, complained = None, False
     while lock is None and not stop.is_set():
         try:
-            lock = NotaryLock(settings.dsn)
+            lock = NotaryLock(dsn)
         except DatabaseError as error:
             if not complained:
                 _log.warning("waiting: %s", error)

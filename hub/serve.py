@@ -14,7 +14,7 @@ from appliance.channel import SERVER_LIMITS, server_credentials
 from appliance.envelope import load_key, public_pem
 from appliance.errors import LaunchError, SentinelError, TrustError
 from appliance.wire import sentinel_pb2_grpc
-from hub import policy, publish
+from hub import policy, publish, secrets
 from hub.dispatch import OrderDesk
 from hub.errors import DatabaseError, NotaryError
 from hub.ingest import Ingest, utc_now
@@ -44,8 +44,9 @@ _log = logging.getLogger(__name__)
 
 def run(settings: ServeSettings) -> int:
     """Serve until SIGTERM; 0 when it ended as asked."""
-    with Database(settings.dsn, size=8) as db, GuardedReader() as second:
-        _demand_schema(settings.dsn)
+    dsn = secrets.dsn_of(settings, wait=threading.Event())
+    with Database(dsn, size=8) as db, GuardedReader() as second:
+        _demand_schema(dsn)
         tell_settings(db, "serve", settings)
         policy.demand_one_source(settings)
         db.people = trust = HubTrust(settings.trust_root) if settings.trust_root else None
@@ -78,6 +79,7 @@ def run(settings: ServeSettings) -> int:
 
 def check(settings: ServeSettings) -> None:
     """Read all that a start would read; raises with the file and what is wrong with it."""
+    secrets.check(settings)
     server_credentials(settings.identity)
     load_key(settings.order_key)
     _vkey(settings.audit_vkey)

@@ -8,6 +8,7 @@ import msgspec
 from appliance.channel import Identity
 from appliance.records import Mode
 from appliance.settings import Settings
+from vault.access import VaultAccess
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
@@ -16,7 +17,9 @@ Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 class ServeSettings(Settings, frozen=True, kw_only=True):
     """`sentinel-hub serve`: the gRPC end of the agents' streams, judgement and dispatch."""
 
-    dsn: str  # PostgreSQL connection string
+    dsn: str  # PostgreSQL connection string, without a password
+    password: str | None = None  # where its password is: `vault:PATH#FIELD` or `credential:NAME`
+    secrets: VaultAccess | None = None  # the Vault that `vault:` is in
     identity: Identity  # the hub's server certificate, its key, and the CA of the nodes
     order_key: Path  # Ed25519 private key (PEM) that signs orders
     log_origin: str  # the audit log's name, as in its checkpoints
@@ -39,19 +42,22 @@ class SecondSigner(Settings, frozen=True, kw_only=True):
     """An Ed25519 key of Vault's transit engine that signs each checkpoint beside the log's own."""
 
     url: str  # of Vault or OpenBao
-    token: Path  # a file with a token that may sign with this key and read it
+    token: Path  # a token that may sign with this key and read it: a file, or `credential:NAME`
     vkey: (
         Path  # the key's public half, one vkey line named ORIGIN/second; what is not it is refused
     )
     key: str = "sentinel-audit"  # its name in Vault
     mount: str = "sentinel-transit"
+    namespace: str = ""  # of Vault, where the mount is
     ca: Path | None = None  # of Vault's certificate, in PEM
 
 
 class NotarySettings(Settings, frozen=True, kw_only=True):
     """`sentinel-hub notary`: the only writer of the audit log."""
 
-    dsn: str  # PostgreSQL connection string
+    dsn: str  # PostgreSQL connection string, without a password
+    password: str | None = None  # where its password is: `vault:PATH#FIELD` or `credential:NAME`
+    secrets: VaultAccess | None = None  # the Vault that `vault:` is in
     folder: Path  # of the log: segments, checkpoints, torn writes
     origin: str  # the log's name, first line of every checkpoint
     key: Path | None = None  # Ed25519 private key (PEM) that signs checkpoints; or, instead of it:

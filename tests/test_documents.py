@@ -42,6 +42,7 @@ def test_every_file_the_documents_link_to_is_there(repository: Path) -> None:
         ("appliance", ["demo", "--help"]),
         ("appliance", ["approve", "--help"]),
         ("appliance", ["policy", "--help"]),
+        ("appliance", ["setup", "vault", "--help"]),
         ("hub", ["--help"]),
         ("hub", ["serve", "--help"]),
         ("agent", ["--help"]),

@@ -34,12 +34,17 @@ class TransitKey:
         token: str,
         key: str,
         mount: str = MOUNT,
+        namespace: str = "",
         ca: Path | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         self._key, self._mount = key, mount
         self._client = hvac.Client(
-            url=url, token=token, timeout=timeout_s, verify=str(ca) if ca else True
+            url=url,
+            token=token,
+            namespace=namespace or None,
+            timeout=timeout_s,
+            verify=str(ca) if ca else True,
         )
         self._client.session.trust_env = False  # no proxy between the log and its second signer
 

@@ -17,13 +17,14 @@ from appliance.publishing.content import fingerprint
 from appliance.settings import convert
 from hub.console.settings import ConsoleSettings
 from hub.persist.database import Database
+from hub.secrets import dsn_of
 from hub.trust import HubTrust
 
 
 def people_toml(config: Path) -> str:
     """The whole file as text."""
     chosen = settings.load(config, ConsoleSettings)
-    with Database(chosen.dsn, size=1) as db, db.transaction() as work:
+    with Database(dsn_of(chosen), size=1) as db, db.transaction() as work:
         found = work.one("has_credentials") or {}
         rows = work.all("approved_credentials") if found.get("has") else []
         known = None

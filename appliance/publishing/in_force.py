@@ -16,6 +16,7 @@ from hub.persist.database import Database
 from hub.persist.outbox import actor
 from hub.publish import Hub
 from hub.publish import publish as put_in_force
+from hub.secrets import dsn_of
 from hub.settings import ServeSettings
 
 
@@ -25,7 +26,7 @@ def publish(folder: Folder, *, config: Path, by: str, now: datetime) -> list[str
     if chosen.trust_root is None or chosen.trust_key is None:
         raise TrustError(f"{config}: publishing needs trust_root and trust_key")
     offered = signed_set(folder)
-    with Database(chosen.dsn, size=1) as db:
+    with Database(dsn_of(chosen), size=1) as db:
         hub = Hub(db=db, root=_read(chosen.trust_root), key=load_key(chosen.trust_key))
         belief = put_in_force(hub, offered, by=actor("operator", by), now=now)
     # From here on it is in force; a crash before the next line leaves a draft that says so.

@@ -12,10 +12,13 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
 from appliance.errors import LaunchError, SettingsError
-from hub.console.app import create_app, session_key
+from hub import secrets
+from hub.console.app import create_app
+from hub.console.secrets import ConsoleSecrets, secrets_of, session_key
 from hub.console.settings import ConsoleSettings
 from hub.persist.in_force import tell_settings_once_it_can
 from hub.trust import HubTrust
+from vault.references import is_reference
 
 _log = logging.getLogger(__name__)
 _GRACE_S = 10  # requests under way at the end may take so long
@@ -24,7 +27,9 @@ _GRACE_S = 10  # requests under way at the end may take so long
 def check(settings: ConsoleSettings) -> None:
     """Whether it could start: certificate, key and session key can be read and fit."""
     _tls(settings)
-    session_key(settings.session_key)
+    secrets.check(settings, settings.session_key)
+    if not is_reference(str(settings.session_key)):
+        session_key(settings)
     if settings.trust_root:
         HubTrust(settings.trust_root)
 
@@ -32,10 +37,11 @@ def check(settings: ConsoleSettings) -> None:
 def run(settings: ConsoleSettings) -> int:
     """Serve until a signal ends it; the exit status."""
     check(settings)
+    known = secrets_of(settings, wait=threading.Event())
     _free(settings)
     _log.info("console on https://%s:%d", settings.bind, settings.port)
     try:
-        _Gunicorn(settings).run()
+        _Gunicorn(settings, known).run()
     except SystemExit as leaving:
         return int(leaving.code or 0)
     return 0
@@ -89,8 +95,8 @@ class _Journal(Logger):  # type: ignore[misc] # gunicorn has no types
 class _Gunicorn(BaseApplication):  # type: ignore[misc] # gunicorn has no types
     """gunicorn without its command line and configuration file."""
 
-    def __init__(self, settings: ConsoleSettings) -> None:
-        self._settings = settings
+    def __init__(self, settings: ConsoleSettings, known: ConsoleSecrets) -> None:
+        self._settings, self._secrets = settings, known
         super().__init__()
 
     def load_config(self) -> None:
@@ -116,7 +122,7 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc] # gunicorn has no types
 
     def load(self) -> Flask:
         """In the worker, after the fork: database connections must not be shared with it."""
-        app = create_app(self._settings)
+        app = create_app(self._settings, self._secrets)
         words = (app.extensions["database"], "console", self._settings, threading.Event())
         threading.Thread(target=tell_settings_once_it_can, args=words, daemon=True).start()
         return app

@@ -14,6 +14,7 @@ import msgspec
 
 from appliance.settings import Settings
 from hub.persist.sign_in import SigninRules
+from vault.access import VaultAccess
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
@@ -22,10 +23,12 @@ Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 class ConsoleSettings(Settings, frozen=True, kw_only=True):
     """`sentinel-hub console`: who may reach it, how long a sign-in lasts, what stops guessing."""
 
-    dsn: str  # PostgreSQL connection string
+    dsn: str  # PostgreSQL connection string, without a password
+    password: str | None = None  # where its password is: `vault:PATH#FIELD` or `credential:NAME`
+    secrets: VaultAccess | None = None  # the Vault that `vault:` is in
     certificate: Path  # TLS certificate chain (PEM) that browsers see
     key: Path  # its private key (PEM)
-    session_key: Path  # secret of the form tokens; made at the first start when it is missing
+    session_key: Path  # secret of the form tokens: a file, made when missing; or as `password`
     trust_root: Path | None = None  # the site's TUF root, to say who may answer
     bind: str = "127.0.0.1"  # address to listen on
     port: Port = 8443

@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 
 from appliance.settings import Settings
+from vault.access import VaultAccess
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Positive = Annotated[int, msgspec.Meta(gt=0)]
@@ -15,7 +16,9 @@ Positive = Annotated[int, msgspec.Meta(gt=0)]
 class ReasonSettings(Settings, frozen=True, kw_only=True):
     """What the reasoner reads at its start."""
 
-    dsn: str  # PostgreSQL connection string
+    dsn: str  # PostgreSQL connection string, without a password
+    password: str | None = None  # where its password is: `vault:PATH#FIELD` or `credential:NAME`
+    secrets: VaultAccess | None = None  # the Vault that `vault:` is in
     model: Path | None = None  # a GGUF file; without one every plan is the catalogue's
     model_sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")] | None = None  # demanded
     context_tokens: Annotated[int, msgspec.Meta(ge=1024, le=131072)] = 4096  # prompt and answer

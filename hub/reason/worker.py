@@ -24,6 +24,8 @@ from hub.reason.process import Loaded, ModelProcess
 from hub.reason.queue import DatabaseQueue
 from hub.reason.reasoner import Model, failed_plan, reason
 from hub.reason.settings import ReasonSettings
+from hub.secrets import dsn_of
+from vault.errors import VaultAwayError
 
 WAIT_S = 2.0  # a notification may be lost, so the queue is looked at as often as this
 RETRY_S = 1.0  # between attempts while the database does not answer
@@ -103,7 +105,11 @@ def run(settings: ReasonSettings, stop: threading.Event) -> int:
     """Work until `stop` is set; 0."""
     holder = f"{socket.gethostname()}/{os.getpid()}"
     model = ModelProcess(settings) if settings.model else None
-    with DatabaseQueue(settings.dsn, holder=holder, lease_s=settings.lease_s) as queue:
+    try:
+        dsn = dsn_of(settings, wait=stop)
+    except VaultAwayError:
+        return 0  # told to stop before Vault was there
+    with DatabaseQueue(dsn, holder=holder, lease_s=settings.lease_s) as queue:
         queue.tell_settings(settings, stop)
         try:
             Worker(settings, queue, model).run(stop)

@@ -363,6 +363,7 @@ WALKED_PROGRAMS: dict[str, dict[str, str]] = {
         "resume": "walked below",
         "node": "walked below",
         "approve": "as the console's approval, by the same function",
+        "setup": "changes Vault, whose own audit log has it: tests/vault/test_setup.py",
     },
     "hub": {
         "serve": "walked below, step by step",

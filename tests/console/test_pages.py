@@ -16,7 +16,8 @@ from psycopg.types.json import Jsonb
 from appliance.errors import SettingsError
 from appliance.lifecycle import State
 from hub.console import present, words
-from hub.console.app import create_app, session_key
+from hub.console.app import create_app
+from hub.console.secrets import session_key_file
 from hub.console.settings import ConsoleSettings
 from hub.persist import operators
 from hub.persist.database import Database
@@ -410,12 +411,12 @@ def test_a_host_name_that_is_not_ours_is_refused(settings: ConsoleSettings, peop
 
 def test_the_session_key_is_made_once_and_a_damaged_one_is_refused(tmp_path) -> None:
     path = tmp_path / "session.key"
-    first = session_key(path)
-    assert session_key(path) == first
+    first = session_key_file(path)
+    assert session_key_file(path) == first
     assert path.stat().st_mode & 0o777 == 0o600
     path.write_bytes(b"short")
     with pytest.raises(SettingsError, match="fewer than 32 bytes"):
-        session_key(path)
+        session_key_file(path)
 
 
 def test_every_state_has_a_word_and_a_sentence() -> None:

@@ -17,6 +17,7 @@ from agent.settings import AgentSettings
 from hub.console.settings import ConsoleSettings
 from hub.reason.settings import ReasonSettings
 from hub.settings import NotarySettings, ServeSettings
+from vault.setup.settings import SetupSettings
 
 README = Path(__file__).parents[2] / "README.md"
 FILES: dict[str, Any] = {
@@ -26,6 +27,7 @@ FILES: dict[str, Any] = {
     "console.toml": ConsoleSettings,
     "agent.toml": AgentSettings,
     "executor.toml": ExecutorSettings,
+    "setup.toml": SetupSettings,
 }
 
 

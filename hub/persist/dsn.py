@@ -1,0 +1,32 @@
+"""Connection strings that hold no secret, and the password that joins them in memory."""
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from appliance.errors import SettingsError
+
+_SECRET = ("password", "sslpassword", "oauth_client_secret")
+
+
+def demand_without_secret(dsn: str, *, key: str) -> None:
+    """Raise `SettingsError` when a connection string holds a password; it is not repeated."""
+    held = [name for name in _SECRET if _parts(dsn, key=key).get(name)]
+    if held:
+        raise SettingsError(
+            f"{key}: holds a {held[0]}, where others can read it; say where it is:"
+            " password = `vault:PATH#FIELD` or `credential:NAME`"
+        )
+
+
+def with_password(dsn: str, password: str, *, key: str) -> str:
+    """The same connection with its password; kept in memory, never shown."""
+    _parts(dsn, key=key)
+    return make_conninfo(dsn, password=password)
+
+
+def _parts(dsn: str, *, key: str) -> dict[str, object]:
+    try:
+        return dict(conninfo_to_dict(dsn))
+    except psycopg.ProgrammingError:
+        # Its text repeats what it could not read, which may be a password.
+        raise SettingsError(f"{key}: expected a connection string of PostgreSQL") from None
