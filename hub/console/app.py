@@ -9,8 +9,10 @@ from flask_wtf import CSRFProtect
 
 from appliance.errors import SettingsError
 from hub.console import errors, present, security, signing
+from hub.console.log_check import LogCheck
 from hub.console.pages import (
     audit,
+    audit_export,
     incident,
     incidents,
     keys,
@@ -24,7 +26,7 @@ from hub.console.settings import ConsoleSettings
 from hub.persist.database import Database
 from hub.trust import HubTrust
 
-_PAGES = (signin, incidents, incident, nodes, audit, trust, status, people, keys)
+_PAGES = (signin, incidents, incident, nodes, audit, audit_export, trust, status, people, keys)
 _KEY_BYTES = 32
 
 
@@ -52,6 +54,7 @@ def create_app(settings: ConsoleSettings) -> Flask:
     database.people = signed
     app.extensions["database"] = database
     app.extensions["trust"] = signed
+    app.extensions["log"] = LogCheck(folder=settings.log, vkey=settings.log_vkey)
     CSRFProtect(app)
     security.install(app)
     errors.install(app)
