@@ -112,7 +112,7 @@ class LogCheck:
         return [f"--root={self.vkey}" if root else f"--vkey-file={self.vkey}"]
 
     def look(self, db: Database, indexed: Row | None) -> "Look":
-        """Open the checkpoint that the files end with; `indexed` was read before, so is not newer."""
+        """Open the checkpoint that the files end with; `indexed` was read before, so is older."""
         # 1. the key is there                          3. the index is not ahead of the files,
         # 2. the published checkpoint is signed by it     and its checkpoint is of the same history
         #                                              4. the tree leads to the signed root

@@ -4,16 +4,22 @@ import json
 import re
 import shlex
 import tarfile
+from base64 import b64decode
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from flask import Flask
 
 from appliance.ids import uuid7
 from audit.__main__ import main as sentinel_audit
+from audit.signer import LocalSigner
+from hub.console.log_lines import SegmentLines
 from hub.console.settings import ConsoleSettings
+from hub.persist import witness
 from hub.persist.database import Database
 from hub.persist.outbox import actor, offer
 from tests.console import seed
@@ -177,11 +183,8 @@ def test_a_checkpoint_of_another_key_proves_nothing(
 ) -> None:
     browser = signed_in("viewer-1")
     notary.write(2)
-    other = InProcessNotary.__new__(InProcessNotary)
-    del other
-    (tmp_path / "noted.vkey").write_text(
-        "other.example/log+a7a0ef23+AVnBB7OvaPB+D/dBsKr7zoHLSb9D6k6pUo4UUDgVrzgB\n"
-    )
+    stranger = LocalSigner(ORIGIN, Ed25519PrivateKey.generate())
+    (tmp_path / "noted.vkey").write_text(f"{stranger.vkey}\n")
     text = browser.get("/audit").text
     assert "cannot be verified" in text
     assert "✔</span> verified" not in text
@@ -201,7 +204,7 @@ def test_files_that_are_not_there_are_said_to_be_so(
 
 
 def test_a_console_without_the_files_says_that_it_checked_nothing(
-    settings: ConsoleSettings, signed_in: SignIn, notary: InProcessNotary, app
+    settings: ConsoleSettings, signed_in: SignIn, notary: InProcessNotary, app: Flask
 ) -> None:
     app.extensions["log"].folder = None
     browser = signed_in("admin-1")
@@ -230,7 +233,8 @@ def test_entries_are_found_by_incident_person_node_type_time_and_text(
 
     def found(query: str) -> set[str]:
         text = browser.get(f"/audit?{query}").text
-        return {word for word in ("first", "second", "third", "fourth", "here") if f"> {word}" in text or f"&#34; {word}" in text}
+        said = ("first", "second", "third", "fourth", "here")
+        return {word for word in said if f" {word}</span>" in text}
 
     assert found(f"incident={seeded.incident_id}") == {"first"}
     assert found("who=anna") == {"first", "here"}
@@ -292,9 +296,9 @@ def test_an_entry_has_its_body_its_neighbours_and_its_way_to_the_root(
     for seq in (size - 3, size - 1):
         assert f'id="beside-{seq}"' in text
     assert f"root of {size}" in text
-    root = (notary.folder / "log" / "checkpoint").read_text().split("\n")[2]
-    assert msgspec.json.decode(f'"{root}"')  # it is there
-    assert "<svg" in text
+    root = b64decode((notary.folder / "log" / "checkpoint").read_text().split("\n")[2]).hex()
+    assert text.count(root[:8]) >= 2, "in the picture and in the table"
+    assert root in text
     assert browser.get("/audit/999999").status_code == 404
     assert browser.get("/audit/99999999999999999999").status_code == 404
 
@@ -339,7 +343,7 @@ def test_the_commands_on_an_entrys_page_do_what_they_say(
 
 
 def run(command: str) -> int:
-    words = shlex.split(command.split(" | ")[0])
+    words = shlex.split(command.split(" | ", maxsplit=1)[0])
     assert words[0] == "sentinel-audit"
     return sentinel_audit(words[1:])
 
@@ -368,15 +372,15 @@ def test_an_export_by_the_console_is_byte_for_byte_that_of_the_command_and_is_on
              "--vkey-file", str(tmp_path / "noted.vkey")]
         )  # fmt: skip
         assert answer.data == out.read_bytes()
+        answer.close()
         notary.write()
         entry = json.loads(segment(notary).read_bytes().splitlines()[-1])
         assert entry["type"] == "export.create"
         assert entry["actor"]["id"] == "admin-1"
         assert entry["body"]["reason"] == "the yearly audit"
         assert entry["body"]["first_seq"] == json.loads(member(out, "export.json"))["first"]
-    assert "INCOMPLETE" in browser.post(
-        "/audit/export", {"incident": incident, "reason": "x"}, page="/audit"
-    ).headers["Content-Disposition"], "an incident that is not closed"
+        named = answer.headers["Content-Disposition"]
+        assert ("INCOMPLETE" in named) is (field == "incident"), "an incident that is not closed"
 
 
 def member(archive: Path, name: str) -> bytes:
@@ -431,14 +435,15 @@ def test_an_export_that_cannot_be_made_is_refused_in_words_and_not_recorded(
 def test_a_fork_shows_administrators_both_notes_and_everybody_the_alarm(
     notary: InProcessNotary, signed_in: SignIn, database: Database
 ) -> None:
-    from hub.persist import witness
-
     notary.write(3)
     with database.transaction() as work:
         notes = ["accepted\n\n\u2014 log AAAA\n", "refused\n\n\u2014 log BBBB\n"]
         witness.forked(work, node="node-1", reason="two", notes=notes, now=seed.now())
         work.run("witness_seen", node="node-1", size=2, root="ab" * 32, now=seed.now())
-    admin, viewer = signed_in("admin-1").get("/audit").text, signed_in("viewer-1").get("/audit").text
+    admin, viewer = (
+        signed_in("admin-1").get("/audit").text,
+        signed_in("viewer-1").get("/audit").text,
+    )
     for text in (admin, viewer):
         assert "refuses our log" in text
     assert "log AAAA" in admin
@@ -457,14 +462,12 @@ def test_a_text_from_outside_is_inert_on_an_entrys_page(
         assert "<img" not in text
         assert "\u202e" not in text
         assert "&lt;img" in text
-        assert re.search(r"<style|\sstyle=|\son[a-z]+=", text) is None
+        assert re.search(r"<style|<[^>]*\s(style|on[a-z]+)=", text) is None
 
 
 def test_many_entries_over_many_reads_are_each_the_one_at_their_place(
     notary: InProcessNotary, tmp_path: Path
 ) -> None:
-    from hub.console.log_lines import SegmentLines
-
     notary.write(300)
     lines = SegmentLines(tmp_path / "log")
     stored = segment(notary).read_bytes().splitlines()
