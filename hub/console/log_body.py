@@ -26,7 +26,9 @@ def meaning(type_: str) -> str:
     if not type_.replace(".", "").replace("_", "").isalpha():
         return ""
     file = files("audit") / "schemas" / f"{type_}.json"
-    return str(msgspec.json.decode(file.read_bytes())["description"]) if file.is_file() else ""
+    if not file.is_file():
+        return ""
+    return str(msgspec.json.decode(file.read_bytes())["description"]).replace("`", "")
 
 
 def _each(value: object, name: str) -> Iterator[tuple[str, str]]:

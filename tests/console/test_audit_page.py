@@ -327,7 +327,7 @@ def test_the_commands_on_an_entrys_page_do_what_they_say(
         assert name
         (work / name[1]).write_bytes(answer.data)
     text = browser.get(f"/audit/{seq}").text
-    blocks = re.findall(r'<pre class="explain" id="offline-[a-z]+">([^<]*)</pre>', text)
+    blocks = re.findall(r'<pre class="typed" id="offline-[a-z]+">([^<]*)</pre>', text)
     commands = [line for block in blocks for line in block.split("\n")]
     assert len(commands) == 4
     assert run(commands[0]) == 0

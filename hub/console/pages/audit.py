@@ -5,7 +5,7 @@ The log's files are the record; the database only finds. What a mark means is `l
 
 from datetime import UTC, datetime
 
-from flask import Blueprint, Response, abort, current_app, request
+from flask import Blueprint, Response, abort, current_app
 from flask.typing import ResponseReturnValue
 
 from appliance.ids import is_uuid
@@ -24,6 +24,7 @@ pages = Blueprint("audit", __name__)
 
 _DIGITS = 16  # of an entry's number: below 2^53
 _FORKS_SHOWN = 8
+_FILTERS = ("text", "type", "who", "node", "since", "until", "incident")  # kept from page to page
 
 
 @pages.get("/audit")
@@ -50,7 +51,7 @@ def show() -> ResponseReturnValue:
         look=look.state,
         witnesses=views.witnesses(database()),
         evidence=_evidence(),
-        query=request.args.to_dict(),
+        query={name: forms.asked(name) for name in _FILTERS if forms.asked(name)},
         still=bool(wanted.text),  # searching a long log again every few seconds is for nobody
     )
 
