@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import tarfile
+import tempfile
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from audit.__main__ import main as sentinel_audit
 from audit.signer import LocalSigner
 from hub.console.log_lines import SegmentLines
 from hub.console.settings import ConsoleSettings
+from hub.errors import DatabaseError
 from hub.persist import witness
 from hub.persist.database import Database
 from hub.persist.outbox import actor, offer
@@ -479,3 +481,84 @@ def test_many_entries_over_many_reads_are_each_the_one_at_their_place(
     segment(notary).write_bytes(b"x\n" + b"\n".join(stored[:200]) + b"\n" + stored[200])
     assert lines.line(100) == stored[99]
     assert lines.line(201) is None, "a line without its end is none"
+
+
+def test_what_is_signed_and_not_indexed_yet_spoils_no_mark(
+    notary: InProcessNotary, signed_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser = signed_in("viewer-1")
+    size = notary.write(5)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(notary.notary), "_index", lambda *_: None)
+        with notary.db.transaction() as work:
+            offer(work, type="config.change", actor=actor("hub", "hub"), at=seed.now(), body={})
+        notary.notary.turn()
+    assert (notary.folder / "log" / "checkpoint").read_text().split("\n", 2)[1] != str(size)
+    text = browser.get("/audit").text
+    assert RED not in text
+    assert "10 of 10 verified now" in text
+
+
+def test_an_entry_that_no_checkpoint_covers_yet_is_not_called_verified(
+    notary: InProcessNotary, signed_in: SignIn, database: Database
+) -> None:
+    browser = signed_in("viewer-1")
+    notary.write(2)
+    old = (notary.folder / "log" / "checkpoint").read_bytes()
+    size = notary.write(1)
+    (notary.folder / "log" / "checkpoint").write_bytes(old)
+    with database.transaction() as work:
+        work._connection.execute("DELETE FROM audit_checkpoint WHERE size = %s", [size])
+    row = row_of(browser.get("/audit").text, size - 1)
+    assert "not signed yet" in row
+    assert GREEN not in row
+    assert browser.get(f"/audit/{size - 1}/proof").status_code == 409
+
+
+def test_a_proof_is_given_out_under_the_checkpoint_that_nodes_cosigned(
+    notary: InProcessNotary, signed_in: SignIn, database: Database
+) -> None:
+    browser = signed_in("viewer-1")
+    size = notary.write(4)
+    with database.transaction() as work:
+        row = work.one("view_checkpoint")
+        assert row is not None
+        work.run(
+            "witness_cosigned", node="node-1", size=size, root=row["root"], vkey="v",
+            cosignature="\u2014 node-1 AAAAAAAA", now=seed.now(),
+        )  # fmt: skip
+    notary.write(4)
+    given = browser.get("/audit/2/proof").text
+    assert "\u2014 node-1 AAAAAAAA" in given
+    assert f"\n{size}\n" in given
+    assert "node-1" not in browser.get(f"/audit/{size + 1}/proof").text
+
+
+def test_an_altered_log_is_exported_as_evidence_and_its_name_says_so(
+    notary: InProcessNotary, signed_in: SignIn, database: Database
+) -> None:
+    browser = signed_in("admin-1")
+    say(database, "needle")
+    notary.write()
+    flip(notary, "needle")
+    answer = browser.post("/audit/export", {"reason": "court"}, page="/audit")
+    assert answer.status_code == 200
+    assert "ALTERED.tar" in answer.headers["Content-Disposition"]
+    answer.close()
+
+
+def test_what_cannot_be_recorded_is_not_exported(
+    notary: InProcessNotary, signed_in: SignIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser = signed_in("admin-1")
+    notary.write(3)
+
+    def broken(*_: object, **__: object) -> None:
+        raise DatabaseError("the connection is lost")
+
+    monkeypatch.setattr("hub.export.offer", broken)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    answer = browser.post("/audit/export", {"reason": "x"}, page="/audit")
+    assert answer.status_code == 503
+    assert b"MANIFEST" not in answer.data
+    assert not list(tmp_path.glob("sentinel-export-*"))
