@@ -6,7 +6,7 @@ WHERE (%(before)s::bigint IS NULL OR seq < %(before)s)
   AND (%(incident)s::text = '' OR incident = nullif(%(incident)s, '')::uuid)
   AND (%(type)s::text = '' OR type = %(type)s)
   AND (%(who)s::text = '' OR split_part(actor, ' ', 2) = %(who)s)
-  AND (%(node)s::text = '' OR audit_nodes(line) @> ARRAY[%(node)s::text]
+  AND (%(node)s::text = '' OR nodes @> ARRAY[%(node)s::text]
        OR incident IN (SELECT incident_id FROM incident WHERE incident.node = %(node)s))
   AND (%(since)s::timestamptz IS NULL OR ts >= %(since)s)
   AND (%(until)s::timestamptz IS NULL OR ts < %(until)s)
@@ -21,7 +21,7 @@ WHERE seq > %(after)s
   AND (%(incident)s::text = '' OR incident = nullif(%(incident)s, '')::uuid)
   AND (%(type)s::text = '' OR type = %(type)s)
   AND (%(who)s::text = '' OR split_part(actor, ' ', 2) = %(who)s)
-  AND (%(node)s::text = '' OR audit_nodes(line) @> ARRAY[%(node)s::text]
+  AND (%(node)s::text = '' OR nodes @> ARRAY[%(node)s::text]
        OR incident IN (SELECT incident_id FROM incident WHERE incident.node = %(node)s))
   AND (%(since)s::timestamptz IS NULL OR ts >= %(since)s)
   AND (%(until)s::timestamptz IS NULL OR ts < %(until)s)

@@ -562,3 +562,14 @@ def test_what_cannot_be_recorded_is_not_exported(
     assert answer.status_code == 503
     assert b"MANIFEST" not in answer.data
     assert not list(tmp_path.glob("sentinel-export-*"))
+
+
+def test_no_name_of_a_node_stops_the_index(
+    notary: InProcessNotary, signed_in: SignIn, database: Database
+) -> None:
+    browser = signed_in("viewer-1")
+    for name in ("x" * 3000, 'a"b', "a\\b", "\x01", "\ud7ff" * 255, ""):
+        say(database, "named", body={"node": name, "deep": [{"node": f"{name}2"}] * 50})
+    say(database, "last", body={"node": "y"})
+    size = notary.write()
+    assert f'id="e-{size - 1}"' in browser.get("/audit?node=y").text
