@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.journal import shown
-from audit.errors import ExportError
+from audit.errors import AuditRefusedError, ExportError
 from audit.exported import Export, read_export
 from hub.console.errors import NotGivenError
 from hub.console.log_check import LogCheck
@@ -74,7 +74,10 @@ def made(log: LogCheck, part: Part, *, who: str, reason: str, size: int) -> Iter
 
 
 def _command(log: LogCheck, part: Part, out: Path) -> list[str]:
-    command = ["export", str(log.folder), f"--out={out}", *log.key_options()]
+    try:
+        command = ["export", str(log.folder), f"--out={out}", *log.key_options()]
+    except (AuditRefusedError, OSError, UnicodeError) as error:
+        raise NotGivenError(f"The export was not made: the log's key: {error}.") from error
     if part.incident:
         return [*command, f"--incident={part.incident}"]
     upto = [] if part.last is None else [f"--to={part.last}"]

@@ -10,13 +10,10 @@ nothing is taken for good because nothing was found.
 
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from audit import proof
 from audit.checkpoint import Checkpoint, open_checkpoint
@@ -29,6 +26,16 @@ from audit.note import open_note, parse_vkey
 from audit.proof_command import demand_counts
 from audit.verify import SEGMENT_ENTRIES
 from hub.console.log_lines import SegmentLines
+from hub.console.log_marks import (
+    ALTERED,
+    INDEX_LIES,
+    UNCHECKED,
+    UNSIGNED,
+    VERIFIED,
+    Checked,
+    State,
+    readable,
+)
 from hub.console.words import Badge
 from hub.errors import NotaryError
 from hub.log_tree import LogTree
@@ -36,45 +43,8 @@ from hub.persist import log_search
 from hub.persist.database import Database
 from hub.persist.log_search import Row
 
-VERIFIED = Badge("verified", "✔", "good")
-UNSIGNED = Badge("not signed yet", "…", "warn")
-ALTERED = Badge("NOT VERIFIED", "✖", "bad")
-INDEX_LIES = Badge("verified, but not as indexed", "✖", "bad")
-UNCHECKED = Badge("not checked", "?", "warn")
-
 LOOK_AGAIN_S = 60.0  # at a whole log that led to no signed root
 STEP = SEGMENT_ENTRIES  # leaf hashes read at once: 2 MiB
-
-NO_FOLDER = (
-    "This console was not given the log's files (`log` in console.toml), so it cannot check"
-    " anything. What it shows is the database's word."
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
-    """One entry as the page shows it."""
-
-    seq: int
-    mark: Badge
-    why: str  # a sentence, beside the mark
-    line: bytes  # what is shown: the file's line, or the index's where there is none
-    entry: Mapping[str, Any]
-    proof: str = ""  # C2SP tlog-proof, verified; only with a mark that says so
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class State:
-    """The log at one look: what is signed, by whom, and what is wrong with it."""
-
-    checkpoint: Checkpoint | None = None  # verified
-    note: str = ""
-    keys: tuple[str, ...] = ()  # those of the log's keys that signed it
-    key_from: str = ""  # where the key to trust came from
-    troubles: tuple[str, ...] = ()  # in red, above everything
-    other_note: str = ""  # of the index, where it tells another history
-    why_not: str = NO_FOLDER  # when nothing can be verified
-    given: bool = False  # whether there are files to look at
 
 
 @dataclass(slots=True)
@@ -266,15 +236,6 @@ def opened(note: str, demands: Demands) -> Checkpoint:
     checkpoint = open_checkpoint(note, demands.all_keys)
     demand_counts(note, demands)
     return checkpoint
-
-
-def readable(line: bytes) -> Mapping[str, Any]:
-    """The fields of a line, whatever they are; empty when it is no JSON object."""
-    try:
-        found = msgspec.json.decode(line)
-    except msgspec.DecodeError:
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _words(error: Exception) -> str:
