@@ -14,7 +14,7 @@ from typing import NoReturn
 import msgspec
 
 from appliance.errors import SentinelError
-from audit import export_options, keys_cli, proof
+from audit import export_options, keys_cli, proof, proof_command
 from audit.check import check
 from audit.checkpoint import open_checkpoint
 from audit.cosigners import Witnessed, cosigners, is_enough
@@ -150,6 +150,12 @@ def run_prove(options: argparse.Namespace) -> int:
     return 0
 
 
+def run_check_proof(options: argparse.Namespace) -> int:
+    """`check`: one entry by its proof, without the log."""
+    options.path = options.proof.parent  # where a key lies that is not named
+    return proof_command.run(options, _trusted(options)[0])
+
+
 def run_export(options: argparse.Namespace) -> int:
     """`export`: a part of the log as one archive that can be checked anywhere."""
     from audit import export_command  # what draws pages is not needed by a verifier
@@ -243,6 +249,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_verify(commands)
     _add_show(commands)
     _add_prove(commands)
+    _add_check_proof(commands)
     _add_export(commands)
     _add_report(commands)
     keys = commands.add_parser("keys", help="make, show, change and revoke the log's keys")
@@ -286,6 +293,14 @@ def _add_prove(commands: "argparse._SubParsersAction[_Parser]") -> None:
         type=Path,
         help="write the proof here and the entry's line to FILE with the ending .entry",
     )
+
+
+def _add_check_proof(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    text = "check one entry by its proof, without the log"
+    command = commands.add_parser("check", help=text, description=text)
+    command.set_defaults(run=run_check_proof)
+    proof_command.add_arguments(command)
+    _add_keys(command)
 
 
 def _add_export(commands: "argparse._SubParsersAction[_Parser]") -> None:

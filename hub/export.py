@@ -15,7 +15,7 @@ from audit.export_command import run_export
 from audit.exported import Export
 from audit.note import parse_vkey
 from hub.persist.database import Database
-from hub.persist.outbox import actor, offer
+from hub.persist.outbox import Actor, actor, offer
 from hub.secrets import dsn_of
 from hub.settings import NotarySettings
 
@@ -28,10 +28,11 @@ def run(settings: NotarySettings, options: argparse.Namespace) -> int:
     options.path = settings.folder
     with Database(dsn_of(settings), size=1) as db:
 
-        def record(export: Export, manifest: bytes) -> None:
-            _record(db, options.who, options.reason, export, manifest)
+        def tell(export: Export, manifest: bytes) -> None:
+            by, at = actor("operator", options.who), datetime.now(UTC)
+            record(db, by=by, reason=options.reason, export=export, manifest=manifest, at=at)
 
-        return run_export(options, demands, record)
+        return run_export(options, demands, tell)
 
 
 def _demands(settings: NotarySettings) -> Demands:
@@ -43,13 +44,16 @@ def _demands(settings: NotarySettings) -> Demands:
     return Demands(vkeys=epochs.vkeys, epochs=epochs)
 
 
-def _record(db: Database, who: str, reason: str, export: Export, manifest: bytes) -> None:
+def record(
+    db: Database, *, by: Actor, reason: str, export: Export, manifest: bytes, at: datetime
+) -> None:
+    """Commit the `export.create` entry of an archive that nobody has yet."""
     with db.transaction() as work:
         offer(
             work,
             type="export.create",
-            actor=actor("operator", who),
-            at=datetime.now(UTC),
+            actor=by,
+            at=at,
             outcome="created",
             body={
                 "first_seq": export.first,

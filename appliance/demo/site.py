@@ -175,6 +175,8 @@ certificate = "{folder}/cert.pem"
 key = "{folder}/key.pem"
 session_key = "{site.root}/console/session.key"
 trust_root = "{site.trust_root}"
+log = "{site.log_folder}"
+log_vkey = "{site.vkey}"
 """
 
 

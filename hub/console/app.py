@@ -6,8 +6,10 @@ from flask import Flask
 from flask_wtf import CSRFProtect
 
 from hub.console import errors, present, security, signing
+from hub.console.log_check import LogCheck
 from hub.console.pages import (
     audit,
+    audit_export,
     incident,
     incidents,
     keys,
@@ -22,7 +24,7 @@ from hub.console.settings import ConsoleSettings
 from hub.persist.database import Database
 from hub.trust import HubTrust
 
-_PAGES = (signin, incidents, incident, nodes, audit, trust, status, people, keys)
+_PAGES = (signin, incidents, incident, nodes, audit, audit_export, trust, status, people, keys)
 
 
 def create_app(settings: ConsoleSettings, secrets: ConsoleSecrets | None = None) -> Flask:
@@ -50,6 +52,7 @@ def create_app(settings: ConsoleSettings, secrets: ConsoleSecrets | None = None)
     database.people = signed
     app.extensions["database"] = database
     app.extensions["trust"] = signed
+    app.extensions["log"] = LogCheck(folder=settings.log, vkey=settings.log_vkey)
     CSRFProtect(app)
     security.install(app)
     errors.install(app)

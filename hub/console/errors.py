@@ -57,6 +57,23 @@ class RoleError(SentinelError):
     exit_status = 1
 
 
+class UnprovenError(SentinelError):
+    """What was asked for is not given out, because it is not proven to be what was signed."""
+
+    code = "unproven"
+    exit_status = 1
+
+
+class NotGivenError(SentinelError):
+    """A part of the log was not exported; the text says why."""
+
+    code = "not_given"
+    exit_status = 1
+
+
+_STATUS |= {UnprovenError: HTTPStatus.CONFLICT, NotGivenError: HTTPStatus.CONFLICT}
+
+
 def install(app: Flask) -> None:
     """Give every error a page in the console's look."""
     app.register_error_handler(CSRFError, _csrf)

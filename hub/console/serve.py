@@ -5,6 +5,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from flask import Flask
@@ -12,6 +13,8 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
 from appliance.errors import LaunchError, SettingsError
+from audit.errors import VkeyError
+from audit.note import parse_vkey
 from hub import secrets
 from hub.console.app import create_app
 from hub.console.secrets import ConsoleSecrets, secrets_of, session_key
@@ -32,6 +35,8 @@ def check(settings: ConsoleSettings) -> None:
         session_key(settings)
     if settings.trust_root:
         HubTrust(settings.trust_root)
+    if settings.log_vkey:
+        _vkey(settings.log_vkey)
 
 
 def run(settings: ConsoleSettings) -> int:
@@ -45,6 +50,13 @@ def run(settings: ConsoleSettings) -> int:
     except SystemExit as leaving:
         return int(leaving.code or 0)
     return 0
+
+
+def _vkey(path: Path) -> None:
+    try:
+        parse_vkey(path.read_text(encoding="ascii"))
+    except (OSError, UnicodeDecodeError, VkeyError) as error:
+        raise SettingsError(f"log_vkey: {path}: {error}") from error
 
 
 def _free(settings: ConsoleSettings) -> None:

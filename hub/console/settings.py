@@ -30,6 +30,8 @@ class ConsoleSettings(Settings, frozen=True, kw_only=True):
     key: Path  # its private key (PEM)
     session_key: Path  # secret of the form tokens: a file, made when missing; or as `password`
     trust_root: Path | None = None  # the site's TUF root, to say who may answer
+    log: Path | None = None  # the audit log's folder, to verify what is shown; only read
+    log_vkey: Path | None = None  # the log's key, or its root key; none: the one in the folder
     bind: str = "127.0.0.1"  # address to listen on
     port: Port = 8443
     names: tuple[str, ...] = ()  # host names a browser may use; empty: any

@@ -76,19 +76,6 @@ WHERE exec_order.incident_id = %(incident_id)s ORDER BY report.received_at;
 SELECT seq, ts, type, actor, line FROM audit_entry
 WHERE incident = %(incident_id)s ORDER BY seq LIMIT 500;
 
--- view_audit --
--- A page of the newest audit entries that pass the filters; a long log is not counted
-SELECT seq, entry_id, ts, type, actor, incident, line
-FROM audit_entry
-WHERE (%(incident)s::text = '' OR incident::text = %(incident)s)
-  AND (%(type)s::text = '' OR type = %(type)s)
-  AND (%(text)s::text = '' OR position(lower(%(text)s) IN lower(line)) > 0)
-ORDER BY seq DESC LIMIT %(limit)s OFFSET %(offset)s;
-
--- view_checkpoint --
--- The newest signed checkpoint
-SELECT size, root, signed_at, note FROM audit_checkpoint ORDER BY size DESC LIMIT 1;
-
 -- view_nodes --
 -- All nodes by name, with how many of their incidents are not over
 SELECT node.*, (

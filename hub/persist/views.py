@@ -39,16 +39,6 @@ class Filter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AuditFilter:
-    """Which audit entries to list; empty means any."""
-
-    incident: str = ""
-    type: str = ""
-    text: str = ""
-    page: int = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """Some rows of a longer list."""
 
@@ -156,23 +146,6 @@ def people(db: Database) -> People | None:
     """The people in force."""
     with db.transaction() as work:
         return people_in_force(work)
-
-
-def audit(db: Database, wanted: AuditFilter, *, size: int) -> tuple[Page, Row | None]:
-    """A page of audit entries, and the newest checkpoint."""
-    number = max(1, wanted.page)
-    with db.transaction() as work:
-        rows = work.all(
-            "view_audit",
-            incident=wanted.incident,
-            type=wanted.type,
-            text=wanted.text,
-            limit=size + 1,
-            offset=(number - 1) * size,
-        )
-        checkpoint = work.one("view_checkpoint")
-    more = len(rows) > size
-    return Page(rows=_read(rows[:size]), number=number, size=size, more=more), checkpoint
 
 
 def nodes(db: Database) -> list[Row]:

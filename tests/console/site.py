@@ -27,7 +27,7 @@ RUN = (
 class Site:
     """One console process on a free port."""
 
-    def __init__(self, folder: Path, dsn: str) -> None:
+    def __init__(self, folder: Path, dsn: str, *, more: str = "") -> None:
         self.port, self.ended = free_port(), False
         self.url = f"https://localhost:{self.port}"
         self.log = folder / "console.log"
@@ -37,7 +37,7 @@ class Site:
         config.write_text(
             f'dsn = "{dsn}"\nport = {self.port}\ncertificate = "{folder}/tls.crt"\n'
             f'key = "{folder}/tls.key"\nsession_key = "{folder}/session.key"\nrefresh_s = 1\n'
-            "threads = 4\n"
+            f"threads = 4\n{more}"
         )
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(

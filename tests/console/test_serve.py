@@ -47,6 +47,16 @@ def test_a_key_of_another_certificate_stops_the_start(
         serve.check(msgspec.structs.replace(ready, key=tmp_path / "other" / "tls.key"))
 
 
+@pytest.mark.parametrize("text", [None, "no vkey\n"])
+def test_a_log_key_that_cannot_be_used_stops_the_start(
+    ready: ConsoleSettings, tmp_path: Path, text: str | None
+) -> None:
+    if text is not None:
+        (tmp_path / "log.vkey").write_text(text)
+    with pytest.raises(SettingsError, match=r"log_vkey: .*log\.vkey"):
+        serve.check(msgspec.structs.replace(ready, log_vkey=tmp_path / "log.vkey"))
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
