@@ -233,8 +233,8 @@ def _check(epochs: EpochList) -> None:
             raise EpochError(f"epoch {number} is missing: its place has epoch {one.epoch}")
         try:
             start, end = moment(one.not_before), moment(one.not_after)
-            key = one.key
-            second = None if one.second is None else parse_vkey(one.second)
+            key = _vkey(one.vkey)
+            second = None if one.second is None else _vkey(one.second)
         except (EntryError, AuditRefusedError) as error:
             raise EpochError(f"epoch {number}: {error}") from error
         if key.name != epochs.log or one.vkey in keys:
@@ -252,3 +252,10 @@ def _check(epochs: EpochList) -> None:
         if last is not None and one.not_after <= last.not_after:
             raise EpochError(f"epoch {number} does not end after epoch {last.epoch}")
         last = one
+
+
+def _vkey(text: str) -> Vkey:
+    key = parse_vkey(text)
+    if str(key) != text:  # a line's end, too, would make two keys of one
+        raise EpochError("a vkey that is not in its one form")
+    return key

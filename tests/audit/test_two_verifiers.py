@@ -71,7 +71,7 @@ def alone(path: Path, since: str | None, export_vkey: str | None = None) -> dict
     try:
         return single.check(
             path,
-            [single.parse_vkey(VKEY)],
+            single.Keys([single.parse_vkey(VKEY)]),
             since,
             None if export_vkey is None else single.parse_vkey(export_vkey),
             per_segment=PER_SEGMENT,
