@@ -211,7 +211,7 @@ class Policy:
             self.logs.append(parse_vkey(words[0]))
         elif word == "root" and len(words) == 1:
             self.roots.append(parse_vkey(words[0]))
-        elif word == "second" and re.fullmatch("[0-9]{1,16}", " ".join(words[1:] or ["0"])):
+        elif word == "second" and words and re.fullmatch("[0-9]{1,16}", " ".join(words[1:] or ["0"])):
             self.seconds.append((parse_vkey(words[0]), int(words[1] if words[1:] else 0)))
         elif word == "witness" and len(words) in (2, 3) and self.is_free(words[0]):
             self.witnesses[words[0]] = parse_vkey(words[1], b"\x04")
@@ -728,9 +728,9 @@ def read_epoch(row: Any, number: int, log: str) -> Epoch:
     revoked, second = row["revoked"], row["second"]
     if type(row["epoch"]) is not int or row["epoch"] != number:
         raise Refused(f"epoch {number} is missing: its place has another one")
-    for text in (row["vkey"], row["not_before"], row["not_after"], second):
-        if type(text) is not str and (text is not None or second is not None):
-            raise Refused(f"epoch {number}: expected text")
+    texts = [row["vkey"], row["not_before"], row["not_after"], "" if second is None else second]
+    if not all(type(text) is str for text in texts):
+        raise Refused(f"epoch {number}: expected text")
     if revoked is not None and (
         type(revoked) is not dict
         or revoked.keys() != {"trusted_size", "reason"}
