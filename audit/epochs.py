@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from appliance import canonical
 from appliance.errors import CanonicalError
+from audit.counting import LogKey
 from audit.entry import Count, Name, moment, timestamp
 from audit.errors import AuditRefusedError, EntryError, EpochError
 from audit.note import Signer, Vkey, open_note, parse_vkey, sign
@@ -56,6 +57,15 @@ class Epoch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def key(self) -> Vkey:
         """The key by which notes are opened."""
         return parse_vkey(self.vkey)
+
+    @property
+    def counting(self) -> LogKey:
+        """What is demanded of a checkpoint that it signed."""
+        return LogKey(
+            vkey=self.key,
+            trusted_size=None if self.revoked is None else self.revoked.trusted_size,
+            second=None if self.second is None else parse_vkey(self.second),
+        )
 
 
 class EpochList(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -17,6 +17,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from audit.counting import line_of
 from audit.entry import moment
 from audit.epochs import (
     REQUEST_SUFFIX,
@@ -116,8 +117,7 @@ def run_show(options: argparse.Namespace) -> int:
     epochs = _open(options.list, _vkey(options.root))
     if options.vkeys:
         for one in epochs.epochs:
-            if one.revoked is None:
-                print(one.vkey)
+            print(line_of(one.counting))
         return 0
     print(f"epoch list {epochs.sequence} of {epochs.log}, sha256 {epochs.digest}")
     for one in epochs.epochs:
@@ -181,7 +181,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show = commands.add_parser("show", help="print a list, if the root key signed it")
     show.add_argument("list", type=Path, metavar="LIST")
     show.add_argument("--root", required=True, metavar="VKEY", help="root vkey, or a file of it")
-    show.add_argument("--vkeys", action="store_true", help="only the keys that count, for nodes")
+    show.add_argument("--vkeys", action="store_true", help="only the keys, for hub and nodes")
     show.set_defaults(run=run_show)
     rotate = commands.add_parser("rotate", help="have the notary change its key now")
     rotate.add_argument("state", type=Path, metavar="STATE", help="the notary's epoch_state file")

@@ -211,7 +211,7 @@ class Policy:
             self.logs.append(parse_vkey(words[0]))
         elif word == "root" and len(words) == 1:
             self.roots.append(parse_vkey(words[0]))
-        elif word == "second" and words and re.fullmatch("[0-9]{1,16}", " ".join(words[1:] or ["0"])):
+        elif word == "second" and re.fullmatch(r"\S+( [0-9]{1,16})?", " ".join(words)):
             self.seconds.append((parse_vkey(words[0]), int(words[1] if words[1:] else 0)))
         elif word == "witness" and len(words) in (2, 3) and self.is_free(words[0]):
             self.witnesses[words[0]] = parse_vkey(words[1], b"\x04")

@@ -18,6 +18,7 @@ from collections.abc import Iterable
 import msgspec
 
 from audit.cosignature import WitnessKey, parse_witness
+from audit.counting import Second
 from audit.epochs import ROOT_SUFFIX
 from audit.errors import TrustError, VkeyError
 from audit.note import Vkey, parse_vkey
@@ -25,13 +26,6 @@ from audit.note import Vkey, parse_vkey
 NONE = "none"
 _SIZE = re.compile("[0-9]{1,16}")
 _GROUP_WORDS = 3  # name, threshold, one member
-
-
-class Second(msgspec.Struct, frozen=True, kw_only=True):
-    """A key that must sign beside the log's own."""
-
-    vkey: Vkey
-    from_size: int = 0  # checkpoints of fewer entries may lack it
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):

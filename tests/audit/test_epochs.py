@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance import canonical
+from audit.counting import Second
 from audit.entry import timestamp
 from audit.epochs import (
     EpochList,
@@ -27,7 +28,7 @@ from audit.epochs import (
 from audit.errors import EpochError, NoteError, TrustError
 from audit.note import claimed, parse_vkey, sign
 from audit.report import Verdict
-from audit.trust import Second, parse_policy
+from audit.trust import parse_policy
 from tests.audit.builders import ORIGIN, signer
 from tests.audit.epoch_log import (
     BEGIN,

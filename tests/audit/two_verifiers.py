@@ -10,10 +10,10 @@ import msgspec
 from appliance.errors import SentinelError
 from audit import single
 from audit.check import check
+from audit.counting import Second
 from audit.epoch_notes import Demands
 from audit.epochs import open_list
 from audit.note import parse_vkey
-from audit.trust import Second
 from tests.audit.builders import PER_SEGMENT
 from tests.audit.mutations import Files, write
 
