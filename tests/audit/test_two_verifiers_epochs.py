@@ -57,7 +57,6 @@ def test_both_verifiers_say_the_same_of_mutated_logs_whose_keys_change(
         verdicts[same(fresh(tmp_path / "log", files), asked, seed)] += 1
     assert verdicts["TAMPERED"] > MUTATIONS / BATCHES / 4
     assert verdicts["VALID"] > MUTATIONS / BATCHES / 20
-    assert verdicts["INCOMPLETE"] > 0
     assert verdicts["refused"] > 0
 
 
