@@ -46,7 +46,7 @@ prove: $(READY) ## a million strings against bash, fuzzing of the gate, every cr
 	SENTINEL_ORACLE_STRINGS=$(STRINGS) $(BIN)/pytest -q -n 2 tests/policy/test_oracle.py
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 	SENTINEL_CRASH_POINTS=all $(BIN)/pytest -q -n 2 tests/crash tests/races
-	SENTINEL_MUTATIONS=$(MUTATIONS) $(BIN)/pytest -q -n 2 --timeout 1800 tests/audit/test_two_verifiers.py
+	SENTINEL_MUTATIONS=$(MUTATIONS) $(BIN)/pytest -q -n 2 --timeout 1800 tests/audit/test_two_verifiers*.py
 
 e2e: $(READY) ## the executor on a real systemd host; as root, LAB=the script that makes hosts
 	@test -n "$(LAB)" || { echo "say LAB=path/of/lab.sh"; exit 2; }

@@ -25,8 +25,8 @@ from appliance.errors import EnvelopeError, RefusedError, SettingsError, TrustEr
 from appliance.people import Keys, People
 from appliance.trust_files import KEYS, PEOPLE, POLICY, Belief, Kept, Question, Verdict
 from audit.cosignature import WitnessKey, parse_witness
+from audit.counting import Counting, parse_keys
 from audit.errors import VkeyError
-from audit.note import Vkey, parse_vkey
 from policy.errors import PolicyError
 from policy.rules import Bundle
 from policy.signed import InForce
@@ -47,7 +47,7 @@ class Believed:
     people: People
     keys: Keys
     order_keys: tuple[Ed25519PublicKey, ...]
-    audit_vkeys: tuple[Vkey, ...]
+    audit_keys: Counting
     witness_vkeys: tuple[WitnessKey, ...]
 
 
@@ -131,7 +131,7 @@ class Keeper:
             people=_record(PEOPLE, files, People),
             keys=keys,
             order_keys=_order_keys(keys),
-            audit_vkeys=_vkeys(keys),
+            audit_keys=_log_keys(keys),
             witness_vkeys=_witnesses(keys),
         )
 
@@ -161,9 +161,9 @@ def _order_keys(keys: Keys) -> tuple[Ed25519PublicKey, ...]:
         raise TrustError(str(error)) from error
 
 
-def _vkeys(keys: Keys) -> tuple[Vkey, ...]:
+def _log_keys(keys: Keys) -> Counting:
     try:
-        return tuple(parse_vkey(text.strip()) for text in keys.audit_vkeys)
+        return parse_keys("\n".join(keys.audit_vkeys))
     except VkeyError as error:
         raise TrustError(f"{KEYS}: {error}") from error
 

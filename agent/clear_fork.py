@@ -12,7 +12,7 @@ from agent.forks import ForkFile, Seen, one_at_a_time
 from agent.trust import load_trust
 from appliance import journal, settings
 from appliance.errors import SentinelError
-from audit.checkpoint import open_checkpoint
+from audit.counting import opened
 from audit.errors import AuditRefusedError
 from policy.worker import GuardedReader
 
@@ -52,9 +52,9 @@ def _clear(chosen: ExecutorSettings, accept: Path | None) -> int:
 
 def _believed(note: str, chosen: ExecutorSettings) -> Seen:
     with GuardedReader() as second:
-        vkeys = load_trust(chosen, second, checking=True).audit_vkeys
+        keys = load_trust(chosen, second, checking=True).audit_keys
     try:
-        checkpoint = open_checkpoint(note, vkeys)
+        checkpoint = opened(note, keys or ())
     except AuditRefusedError as error:
         raise AuditRefusedError(f"that checkpoint is not believed: {error}") from error
     return Seen(size=checkpoint.size, root=checkpoint.root.hex(), note=note)

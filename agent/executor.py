@@ -197,7 +197,7 @@ class Executor:
         vkeys = self.trust.audit_vkeys
         if note:
             try:
-                self.trust.log.accept(note, proof, vkeys=vkeys)
+                self.trust.log.accept(note, proof, vkeys=self.trust.audit_keys or ())
             except LogStaleError:
                 raise
             except LogForkedError as error:

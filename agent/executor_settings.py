@@ -23,7 +23,8 @@ class ExecutorSettings(Settings, frozen=True, kw_only=True):
     state_dir: Path  # the execution journal and the last accepted checkpoint
     trust_root: Path | None = None  # the site's TUF root: policy, people and keys come under it
     order_key: Path | None = None  # without trust_root: the hub's order key, public half (PEM)
-    audit_vkey: Path | None = None  # without trust_root: the audit log's key, one vkey line
+    audit_vkey: Path | None = None  # without trust_root: the audit log's keys, or their root key
+    audit_epochs: Path | None = None  # with the root key as audit_vkey: the epochs it certified
     first_checkpoint: Path | None = None  # signed checkpoint to start from; none: the first to come
     policy: Path | None = None  # folder of rules or signed policy file; none: the shipped rules
     policy_key: Path | None = None  # with it, only a policy file that this key signed (PEM)

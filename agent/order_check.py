@@ -109,7 +109,7 @@ def connect(order: Order, trust: Trust, proof: LogProof) -> None:
     for given in order.approvals:
         try:
             note = log_proof.parse(given.proof).note
-            trust.log.accept(note, proof, vkeys=trust.audit_vkeys)
+            trust.log.accept(note, proof, vkeys=trust.audit_keys or ())
         except LogForkedError as error:
             raise OrderRefusedError("7 audit log", str(error)) from error
         except AuditRefusedError:
@@ -274,14 +274,10 @@ def _logged(logged: Logged, order: Order, trust: Trust) -> Proven:
 
 
 def _proven(logged: Logged, trust: Trust) -> Proven:
-    """Under one of the log's keys; there are two while one follows the other."""
-    refusal = ProofError("no key of the audit log is believed")
-    for vkey in trust.audit_vkeys:
-        try:
-            return verify(logged.proof, logged.entry.encode(), vkey)
-        except ProofError as error:
-            refusal = error
-    raise refusal
+    """Under keys of the log that count; there are several while one follows the other."""
+    if trust.audit_keys is None:
+        raise ProofError("no key of the audit log is believed")
+    return verify(logged.proof, logged.entry.encode(), trust.audit_keys)
 
 
 def _demand_one_history(proven: Proven, trust: Trust) -> None:

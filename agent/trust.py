@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from agent import log_keys
 from agent.belief import Believed, Keeper
 from agent.durable import remember as _remember
 from agent.durable import remembered as _remembered
@@ -24,8 +25,8 @@ from appliance.errors import EnvelopeError, RefusedError, SettingsError
 from appliance.people import People
 from appliance.records import Mode
 from audit.cosignature import WitnessKey
-from audit.errors import VkeyError
-from audit.note import Vkey, parse_vkey
+from audit.counting import Counting
+from audit.note import Vkey
 from policy.bundle import refusal
 from policy.errors import PolicyError
 from policy.evaluate import SecondReader
@@ -42,7 +43,7 @@ class Trust:
     mode: Mode
     role: str | None
     order_key: Ed25519PublicKey | None  # None: nothing is believed yet
-    audit_vkey: Vkey | None
+    audit_keys: Counting | None  # of the log, those that signed before, and what signs beside them
     bundle: Bundle
     second: SecondReader
     checkpoint_file: Path
@@ -64,14 +65,12 @@ class Trust:
 
     @property
     def audit_vkeys(self) -> tuple[Vkey, ...]:
-        """Every key whose checkpoints count; two while one follows the other."""
-        if (believed := self.believed) is not None:
-            return believed.audit_vkeys
-        return (self.audit_vkey,) if self.audit_vkey else ()
+        """The log's keys; what else is demanded of a checkpoint is in `audit_keys`."""
+        return self.audit_keys.vkeys if self.audit_keys else ()
 
     def take(self, believed: Believed) -> None:
         """Check orders against this set from now on; nobody may be checking one meanwhile."""
-        self.order_key, self.audit_vkey = believed.order_keys[0], believed.audit_vkeys[0]
+        self.order_key, self.audit_keys = believed.order_keys[0], believed.audit_keys
         self.bundle, self.people, self.believed = believed.bundle, believed.people, believed
         self.witness_vkeys = believed.witness_vkeys
         self.witness_quorum = believed.keys.witness_quorum
@@ -114,7 +113,7 @@ def load_trust(
         mode=settings.mode,
         role=settings.role,
         order_key=_order_key(settings.order_key) if settings.order_key else None,
-        audit_vkey=_vkey(settings.audit_vkey) if settings.audit_vkey else None,
+        audit_keys=log_keys.load(settings, checking=checking),
         bundle=_nothing() if settings.trust_root else _policy(settings, checking=checking),
         second=second,
         checkpoint_file=settings.state_dir / "checkpoint.json",
@@ -134,6 +133,7 @@ def _demand_one_source(settings: ExecutorSettings) -> None:
     files = {
         "order_key": settings.order_key,
         "audit_vkey": settings.audit_vkey,
+        "audit_epochs": settings.audit_epochs,
         "policy": settings.policy,
         "policy_key": settings.policy_key,
         "people": settings.people,
@@ -190,13 +190,6 @@ def _note(path: Path | None) -> str:
         return path.read_text(encoding="utf-8") if path else ""
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: cannot read the first checkpoint: {error}") from error
-
-
-def _vkey(path: Path) -> Vkey:
-    try:
-        return parse_vkey(path.read_text(encoding="ascii").strip())
-    except (OSError, UnicodeDecodeError, VkeyError) as error:
-        raise SettingsError(f"{path}: cannot use the audit log's key: {error}") from error
 
 
 def _people(path: Path | None) -> People | None:

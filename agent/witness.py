@@ -18,8 +18,9 @@ from agent.forks import Fork, ForkFile, Seen, one_at_a_time
 from agent.keys import witness_key
 from agent.log_proof import LogProof, Standing
 from appliance.journal import shown
-from audit.checkpoint import Checkpoint, open_checkpoint
+from audit.checkpoint import Checkpoint
 from audit.cosignature import cosign
+from audit.counting import Counting, opened
 from audit.errors import AuditRefusedError, CheckpointError, ProofError
 from audit.merkle import verify_consistency
 from audit.note import Vkey
@@ -53,7 +54,7 @@ class Witness:
         """The fork that nobody has cleared yet; while there is one, no order runs."""
         return self._forks.read()
 
-    def accept(self, note: str, proof: LogProof, *, vkeys: Sequence[Vkey]) -> Checkpoint:
+    def accept(self, note: str, proof: LogProof, *, vkeys: Counting | Sequence[Vkey]) -> Checkpoint:
         """Take in a signed checkpoint; when this returns it is remembered, or was known before.
 
         Raises `AuditRefusedError` (none of this log's), `LogStaleError` (the proof is of another
@@ -122,9 +123,9 @@ class Witness:
     def _forks(self) -> ForkFile:
         return ForkFile(self.file.parent)
 
-    def _opened(self, note: str, vkeys: Sequence[Vkey]) -> Checkpoint:
+    def _opened(self, note: str, vkeys: Counting | Sequence[Vkey]) -> Checkpoint:
         try:
-            checkpoint = open_checkpoint(note, vkeys)
+            checkpoint = opened(note, vkeys)
         except AuditRefusedError as error:
             seen = self.seen
             accepted = seen.note if seen else ""
@@ -138,10 +139,10 @@ class Witness:
             raise CheckpointError("a log without entries says nothing")
         return checkpoint
 
-    def _begun(self, vkeys: Sequence[Vkey]) -> Seen | None:
+    def _begun(self, vkeys: Counting | Sequence[Vkey]) -> Seen | None:
         seen = self.seen
         if seen is None and self.first_note:
-            pinned = open_checkpoint(self.first_note, vkeys)
+            pinned = opened(self.first_note, vkeys)
             self._advance(pinned, self.first_note)
             return self._mine
         if seen != self._mine:  # a start, or a person took another history

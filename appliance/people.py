@@ -80,7 +80,8 @@ class Keys(Record, frozen=True, kw_only=True):
     """The signed target `keys.json`: what else a node believes."""
 
     order_keys: Annotated[tuple[Text, ...], msgspec.Meta(min_length=1, max_length=8)]  # PEM, public
-    audit_vkeys: Annotated[tuple[Text, ...], msgspec.Meta(min_length=1, max_length=8)]
+    # lines of `audit.counting.parse_keys`
+    audit_vkeys: Annotated[tuple[Text, ...], msgspec.Meta(min_length=1, max_length=64)]
     witness_vkeys: Annotated[tuple[Text, ...], msgspec.Meta(max_length=256)] = ()
     witness_quorum: Annotated[int, msgspec.Meta(ge=0, le=256)] = 0
 

@@ -18,6 +18,7 @@ from audit import export_options, keys_cli, proof, proof_command
 from audit.check import check
 from audit.checkpoint import open_checkpoint
 from audit.cosigners import Witnessed, cosigners, is_enough
+from audit.counting import Second
 from audit.entry import decode, leaf_hash
 from audit.epoch_notes import Demands
 from audit.epochs import open_list
@@ -27,7 +28,7 @@ from audit.merkle import Subtrees
 from audit.note import Vkey, parse_vkey
 from audit.report import as_text
 from audit.show import Filter, sentence
-from audit.trust import Policy, Second, parse_policy
+from audit.trust import Policy, parse_policy
 from audit.verify import SEGMENT_ENTRIES
 
 USAGE = 3
@@ -131,9 +132,9 @@ def run_show(options: argparse.Namespace) -> int:
 
 def run_prove(options: argparse.Namespace) -> int:
     """`prove`: the tlog-proof of one entry under the latest checkpoint; verified before shown."""
-    vkeys = _trusted(options)[0].vkeys
+    keys = _trusted(options)[0].counting
     note = (options.path / "checkpoint").read_text()
-    size = open_checkpoint(note, vkeys).size
+    size = keys.open(note).size
     leaves = [leaf_hash(line) for line in islice(lines_from(options.path), size)]
     if not 0 <= options.seq < size or len(leaves) < size:
         raise EntryError(f"entry {options.seq}: {size} are signed, {len(leaves)} of them are here")
@@ -141,7 +142,7 @@ def run_prove(options: argparse.Namespace) -> int:
         islice(lines_from(options.path, since=options.seq), options.seq % SEGMENT_ENTRIES, None)
     )
     text = proof.make(options.seq, note, Subtrees(leaves.__getitem__))
-    proof.verify_inclusion(text, line, vkeys)
+    proof.verify_inclusion(text, line, keys)
     if options.output is None:
         print(text, end="")
         return 0

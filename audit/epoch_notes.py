@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from audit.checkpoint import parse_text
+from audit.counting import Counting, LogKey, Second
 from audit.epoch_lines import Tell
 from audit.epochs import Epoch, EpochList
 from audit.errors import AuditRefusedError, NoteError
 from audit.note import Vkey, claimed, open_note, parse_vkey
-from audit.trust import Second
 
 
 class Demands(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +44,15 @@ class Demands(msgspec.Struct, frozen=True, kw_only=True):
             if epoch.second is not None:
                 seconds[epoch.second] = parse_vkey(epoch.second)
         return [*self.vkeys, *seconds.values()]
+
+    @property
+    def counting(self) -> Counting:
+        """The same for one checkpoint alone; whose turn it was only shows in the whole log."""
+        if self.epochs is None:
+            keys = tuple(LogKey(vkey=vkey) for vkey in self.vkeys)
+        else:
+            keys = tuple(one.counting for one in self.epochs.epochs)
+        return Counting(keys=keys, seconds=self.seconds)
 
 
 class NoteWatch:

@@ -17,10 +17,11 @@ earlier epoch there is the checkpoint that ended it, and the key that signed tha
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
+from operator import itemgetter
 
 import msgspec
 
-from audit.epoch_lines import LineWatch
+from audit.epoch_lines import LineWatch, Tell
 from audit.epoch_notes import Demands, NoteWatch
 from audit.epochs import Epoch
 from audit.errors import NoteError
@@ -91,11 +92,14 @@ class _Watch:
 
     def __init__(self, demands: Demands, start: tuple[Epoch, int] | None = None) -> None:
         self._list = demands.epochs
-        self._found = Findings()
+        # Lines are read ahead of the notes over them: apart, so that the order is always the same.
+        self._of_lines, self._of_notes, self._found = Findings(), Findings(), Findings()
         self._start = start  # of a part of a log: its first epoch, and its first checkpoint's size
         first = None if start is None else start[0]
-        self._lines = None if self._list is None else LineWatch(self._list, self._problem, first)
-        self.notes = NoteWatch(demands, self._problem, first)
+        self._lines = (
+            None if self._list is None else LineWatch(self._list, self._tell(self._of_lines), first)
+        )
+        self.notes = NoteWatch(demands, self._tell(self._of_notes), first)
 
     def segments(self, segments: Segments) -> Iterator[tuple[str, Iterator[bytes]]]:
         """The same lines."""
@@ -108,9 +112,9 @@ class _Watch:
         if self._lines is not None:
             self._compare_changes(self._lines, signed)
             self._compare_lists(self._lines)
-        for epoch, (count, largest) in self.notes.void.items():
+        for epoch, (count, largest) in sorted(self.notes.void.items()):
             self._say_void(epoch, count, largest, signed)
-        return _with(report, self._found)
+        return _with(report, self._of_lines, self._of_notes, self._found)
 
     def _compare_changes(self, lines: LineWatch, signed: int) -> None:
         """2: each epoch begins with its entry, and each such entry begins one."""
@@ -168,26 +172,31 @@ class _Watch:
             )
 
     def _problem(self, seq: int, sentence: str) -> None:
-        self._found.problem(Status.INVALID, seq, sentence, segment=0)
+        self._tell(self._found)(seq, sentence)
+
+    @staticmethod
+    def _tell(found: Findings) -> Tell:
+        return lambda seq, sentence: found.problem(Status.INVALID, seq, sentence, segment=0)
 
 
-def _with(report: Report, found: Findings) -> Report:
+def _with(report: Report, *found: Findings) -> Report:
     report = msgspec.structs.replace(
         report,
-        warnings=(*report.warnings, *found.warnings)[:MAX_LISTED],
-        warning_count=report.warning_count + found.warning_count,
+        warnings=(*report.warnings, *chain.from_iterable(f.warnings for f in found))[:MAX_LISTED],
+        warning_count=report.warning_count + sum(each.warning_count for each in found),
     )
-    first = found.first
-    if first is None or first.seq is None:
+    firsts = [(f.first.seq, f.first.sentence) for f in found if f.first and f.first.seq is not None]
+    if not firsts:
         return report
-    sentence = report.sentence
-    if report.verdict is not Verdict.TAMPERED or first.seq < (report.first_bad or 0):
-        sentence = first.sentence
+    seq, sentence = min(firsts, key=itemgetter(0))
+    if report.verdict is Verdict.TAMPERED and seq >= (report.first_bad or 0):
+        sentence = report.sentence
+    problems = chain.from_iterable(each.problems for each in found)
     return msgspec.structs.replace(
         report,
         verdict=Verdict.TAMPERED,
         sentence=sentence,
-        first_bad=first.seq if report.first_bad is None else min(first.seq, report.first_bad),
-        problems=(*found.problems, *report.problems)[:MAX_LISTED],
-        problem_count=report.problem_count + found.problem_count,
+        first_bad=seq if report.first_bad is None else min(seq, report.first_bad),
+        problems=(*problems, *report.problems)[:MAX_LISTED],
+        problem_count=report.problem_count + sum(each.problem_count for each in found),
     )

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from appliance import canonical
 from appliance.errors import CanonicalError
+from audit.counting import LogKey
 from audit.entry import Count, Name, moment, timestamp
 from audit.errors import AuditRefusedError, EntryError, EpochError
 from audit.note import Signer, Vkey, open_note, parse_vkey, sign
@@ -56,6 +57,15 @@ class Epoch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def key(self) -> Vkey:
         """The key by which notes are opened."""
         return parse_vkey(self.vkey)
+
+    @property
+    def counting(self) -> LogKey:
+        """What is demanded of a checkpoint that it signed."""
+        return LogKey(
+            vkey=self.key,
+            trusted_size=None if self.revoked is None else self.revoked.trusted_size,
+            second=None if self.second is None else parse_vkey(self.second),
+        )
 
 
 class EpochList(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -233,8 +243,8 @@ def _check(epochs: EpochList) -> None:
             raise EpochError(f"epoch {number} is missing: its place has epoch {one.epoch}")
         try:
             start, end = moment(one.not_before), moment(one.not_after)
-            key = one.key
-            second = None if one.second is None else parse_vkey(one.second)
+            key = _vkey(one.vkey)
+            second = None if one.second is None else _vkey(one.second)
         except (EntryError, AuditRefusedError) as error:
             raise EpochError(f"epoch {number}: {error}") from error
         if key.name != epochs.log or one.vkey in keys:
@@ -252,3 +262,10 @@ def _check(epochs: EpochList) -> None:
         if last is not None and one.not_after <= last.not_after:
             raise EpochError(f"epoch {number} does not end after epoch {last.epoch}")
         last = one
+
+
+def _vkey(text: str) -> Vkey:
+    key = parse_vkey(text)
+    if str(key) != text:  # a line's end, too, would make two keys of one
+        raise EpochError("a vkey that is not in its one form")
+    return key

@@ -17,7 +17,8 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from audit.entry import moment
+from audit.counting import line_of
+from audit.entry import moment, timestamp
 from audit.epochs import (
     REQUEST_SUFFIX,
     ROOT_SUFFIX,
@@ -58,6 +59,8 @@ def run_epochs(options: argparse.Namespace) -> int:
     root = _root_signer(options.root)
     log = parse_vkey(root.vkey).name.removesuffix(ROOT_SUFFIX)
     old = None if options.after is None else _open(options.after, parse_vkey(root.vkey))
+    if options.adopt is not None:
+        return _adopt(options, log, root, old)
     if old is None:
         ratchet = _new_secret(log, 0)
         begin = datetime.now(UTC) if options.begin is None else _moment(options.begin)
@@ -116,8 +119,7 @@ def run_show(options: argparse.Namespace) -> int:
     epochs = _open(options.list, _vkey(options.root))
     if options.vkeys:
         for one in epochs.epochs:
-            if one.revoked is None:
-                print(one.vkey)
+            print(line_of(one.counting))
         return 0
     print(f"epoch list {epochs.sequence} of {epochs.log}, sha256 {epochs.digest}")
     for one in epochs.epochs:
@@ -159,6 +161,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_making(epochs)
     epochs.add_argument("--begin", metavar="TIME", help="when epoch 0 begins; default: now")
     epochs.add_argument("--after", type=Path, metavar="LIST", help="go on from this list")
+    epochs.add_argument(
+        "--adopt", metavar="VKEY", help="epoch 0 is this key, under which the log was begun"
+    )
     epochs.set_defaults(run=run_epochs)
     void = commands.add_parser("revoke", help="certify a list in which a stolen key ends")
     void.add_argument("list", type=Path, metavar="LIST", help="the list in force")
@@ -181,7 +186,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show = commands.add_parser("show", help="print a list, if the root key signed it")
     show.add_argument("list", type=Path, metavar="LIST")
     show.add_argument("--root", required=True, metavar="VKEY", help="root vkey, or a file of it")
-    show.add_argument("--vkeys", action="store_true", help="only the keys that count, for nodes")
+    show.add_argument("--vkeys", action="store_true", help="only the keys, for hub and nodes")
     show.set_defaults(run=run_show)
     rotate = commands.add_parser("rotate", help="have the notary change its key now")
     rotate.add_argument("state", type=Path, metavar="STATE", help="the notary's epoch_state file")
@@ -224,6 +229,26 @@ def _write_out(
         " as\n  its epoch_state and leave no copy: a copy can sign every epoch from that one on."
     )
     return 0
+
+
+def _adopt(options: argparse.Namespace, log: str, root: LocalSigner, old: EpochList | None) -> int:
+    """The list of a log that has one key: that is epoch 0, until the notary has changed it."""
+    if old is not None or options.begin is None or options.count < 2:  # noqa: PLR2004 - old and new
+        raise EpochError(
+            "--adopt: expected --begin, a time before the log's first entry, at least two epochs,"
+            " and no --after"
+        )
+    ratchet, now = _new_secret(log, 1), datetime.now(UTC)
+    ends = _ends(now, options)
+    first = Epoch(
+        epoch=0,
+        vkey=str(_vkey(options.adopt)),
+        not_before=timestamp(_moment(options.begin)),
+        not_after=timestamp(ends[0]),
+    )
+    new = plan(ratchet, begin=now, ends=ends[1:], second=_second(options))
+    made = EpochList(log=log, sequence=1, epochs=(first, *new))
+    return _write_out(options, made, ratchet, root, old)
 
 
 def _sentence(one: Epoch) -> str:

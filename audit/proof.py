@@ -18,12 +18,13 @@ from collections.abc import Sequence
 import msgspec
 
 from appliance.canonical import MAX_INTEGER
-from audit.checkpoint import Checkpoint, open_checkpoint, parse_text
+from audit.checkpoint import Checkpoint, parse_text
+from audit.counting import Counting, of_keys, parse_keys
 from audit.entry import Entry, decode, leaf_hash
 from audit.errors import AuditRefusedError, EntryError, ProofError
 from audit.merkle import HASH_BYTES, Node, prove_inclusion
 from audit.merkle import verify_inclusion as verify_path
-from audit.note import Vkey, parse_vkey
+from audit.note import Vkey
 
 HEADER = "c2sp.org/tlog-proof@v1"
 MAX_PATH = 53  # a log of 2^53 entries
@@ -73,17 +74,17 @@ def parse(text: str) -> Proof:
     return Proof(index=int(index), path=tuple(_hash(line) for line in lines[2:]), note=note)
 
 
-def verify(text: str, line: bytes, vkey: str | Vkey | Sequence[Vkey]) -> Proven:
+def verify(text: str, line: bytes, vkey: str | Vkey | Sequence[Vkey] | Counting) -> Proven:
     """The entry of this line, proven to be in the log of this key. Raises `ProofError`.
 
-    Of a log whose key changes, `vkey` is all its keys: in text one a line.
+    Of a log whose key changes, `vkey` is all its keys: in text as `counting.parse_keys` reads it.
     """
     # 1. the proof has the one form            4. the entry says it is of this log, at this place
-    # 2. the log's key signed the checkpoint   5. the path leads from the line to the signed root
+    # 2. the checkpoint counts (`counting`)    5. the path leads from the line to the signed root
     # 3. the line is an entry in canonical form
     try:
         proof = parse(text)  # 1
-        checkpoint = open_checkpoint(proof.note, _keys(vkey))  # 2
+        checkpoint = _keys(vkey).open(proof.note)  # 2
         entry = decode(line)  # 3
     except (AuditRefusedError, EntryError) as error:
         raise ProofError(f"no proof: {error}") from error
@@ -96,15 +97,17 @@ def verify(text: str, line: bytes, vkey: str | Vkey | Sequence[Vkey]) -> Proven:
     return Proven(entry=entry, checkpoint=checkpoint, note=proof.note)
 
 
-def verify_inclusion(text: str, line: bytes, vkey: str | Vkey | Sequence[Vkey]) -> Entry:
+def verify_inclusion(text: str, line: bytes, vkey: str | Vkey | Sequence[Vkey] | Counting) -> Entry:
     """The entry alone, for who does not keep checkpoints. Raises `ProofError`."""
     return verify(text, line, vkey).entry
 
 
-def _keys(vkey: str | Vkey | Sequence[Vkey]) -> Sequence[Vkey]:
+def _keys(vkey: str | Vkey | Sequence[Vkey] | Counting) -> Counting:
+    if isinstance(vkey, Counting):
+        return vkey
     if isinstance(vkey, str):
-        return [parse_vkey(line) for line in vkey.strip("\n").split("\n")]
-    return [vkey] if isinstance(vkey, Vkey) else vkey
+        return parse_keys(vkey)
+    return of_keys([vkey] if isinstance(vkey, Vkey) else vkey)
 
 
 def _hash(line: str) -> bytes:

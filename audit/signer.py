@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from audit.errors import VkeyError
-from audit.note import Signer, Vkey, parse_vkey
+from audit.note import Signer, Vkey, claimed, parse_vkey
 
 
 class LocalSigner:
@@ -94,12 +94,14 @@ class PinnedKeys:
 
     def resume(
         self,
-        note: str,  # noqa: ARG002 - nothing is to be learnt from it
+        note: str,
         left: dict[str, Any] | None,
     ) -> dict[str, Any] | None:
         """Raises `VkeyError`: a log whose keys rotate cannot be continued with one key."""
-        if left is not None:
-            raise VkeyError("the log's key was being changed: one pinned key cannot go on with it")
+        own = self.trusted[0]
+        signed = claimed(note)[1] if note else set()
+        if left is not None or any(n == own.name and h != own.key_hash for n, h in signed):
+            raise VkeyError("the log's key was changed: one pinned key cannot go on with it")
         return None
 
     def overdue(self) -> dict[str, Any] | None:

@@ -2,10 +2,12 @@
 """Check an audit log, or what was exported from one, with Python's standard library alone.
 
     python3 audit_verify.py FOLDER --vkey VKEY [--since CHECKPOINT] [--json]
+    python3 audit_verify.py FOLDER --root VKEY [--epochs LIST] ...      of a log whose keys change
 
 It says what `sentinel-audit verify` says; a test compares the two over thousands of damaged logs.
 The formats are public: RFC 6962 (tree), RFC 8032 (Ed25519), C2SP signed-note, tlog-checkpoint and
-tlog-proof. Read from top to bottom: signatures, notes, entries, the tree, the walk, exports, files.
+tlog-proof. Read from top to bottom: signatures, notes, entries, the tree, epochs, the walk,
+exports, files.
 
     # 1. a key we trust signed each checkpoint, it is of this log, and sizes never shrink
     # 2. each line is an entry of this log in its one canonical form
@@ -16,6 +18,7 @@ tlog-proof. Read from top to bottom: signatures, notes, entries, the tree, the w
     # 7. the checkpoint of the last audit is among them
     # 8. the log is as long as its last checkpoint: shorter is cut, longer is not yet signed
     # 9. the nodes' own numbers of their reports have no hole: what a hub left out shows
+    # 10. of a log whose keys change: each epoch in its time, none missing, none too many
 
 Exit status: 0 valid, 1 tampered, 2 incomplete or unknown, 3 the command was not understood.
 """
@@ -33,9 +36,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import lru_cache, partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 try:
     import fcntl
@@ -47,7 +50,7 @@ TAMPERED, INCOMPLETE = "TAMPERED", "INCOMPLETE"
 EXIT = {VALID: 0, TAMPERED: 1, INCOMPLETE: 2}
 SEGMENT_ENTRIES = 65_536
 MAX_LINE_BYTES = 60_000
-NO_EPOCHS = "keys that change are checked by `sentinel-audit verify --root`, not by this program"
+MOST_EPOCHS = 1000
 MAX_LISTED = 20  # problems and warnings kept word for word; the rest is counted
 sha256 = hashlib.sha256
 
@@ -181,6 +184,8 @@ class Policy:
 
     def __init__(self, text: str) -> None:
         self.logs: list[Vkey] = []
+        self.roots: list[Vkey] = []
+        self.seconds: list[tuple[Vkey, int]] = []  # must sign beside it, from this size on
         self.witnesses: dict[str, Vkey] = {}
         self.groups: dict[str, tuple[int, list[str]]] = {}
         self.quorum: str | None = None
@@ -191,15 +196,23 @@ class Policy:
                     self.take(words[0], words[1:])
                 except Refused as error:
                     raise Refused(f"line {number}: {error}", 2) from error
-        keys = [key for _, key in [*self.logs, *self.witnesses.values()]]
-        if not self.logs or len({name for name, _ in self.logs}) > 1 or len({*keys}) < len(keys):
-            raise Refused("expected `log` lines of one log, and each key once", 2)
+        seconds = [vkey for vkey, _ in self.seconds]
+        every = [*self.logs, *self.roots, *seconds, *self.witnesses.values()]
+        if bool(self.logs) == bool(self.roots) or len(self.roots) > 1:
+            raise Refused("expected `log` lines, or one `root` line", 2)
+        log = (self.logs or self.roots)[0][0]
+        if any(log in (name, f"{name}/root") for name, _ in seconds):
+            raise Refused("a second key needs a name of its own", 2)
+        if len({name for name, _ in self.logs}) > 1 or len({key for _, key in every}) < len(every):
+            raise Refused("expected keys of one log, and each key once", 2)
 
     def take(self, word: str, words: list[str]) -> None:
-        if word in ("root", "second"):
-            raise Refused(f"`{word}`: {NO_EPOCHS}", 2)
         if word == "log" and len(words) in (1, 2):
             self.logs.append(parse_vkey(words[0]))
+        elif word == "root" and len(words) == 1:
+            self.roots.append(parse_vkey(words[0]))
+        elif word == "second" and re.fullmatch(r"\S+( [0-9]{1,16})?", " ".join(words)):
+            self.seconds.append((parse_vkey(words[0]), int(words[1] if words[1:] else 0)))
         elif word == "witness" and len(words) in (2, 3) and self.is_free(words[0]):
             self.witnesses[words[0]] = parse_vkey(words[1], b"\x04")
         elif word == "group" and len(words) > 2 and self.is_free(words[0]):
@@ -232,7 +245,7 @@ class Policy:
         most, members = self.groups[name]
         return sum(self.saw(member, keys) for member in members) >= most
 
-    def is_enough(self, notes: list[str | None]) -> bool | None:
+    def is_enough(self, notes: list[str | None], vkeys: list[Vkey]) -> bool | None:
         """Whether a quorum cosigned one of these checkpoints of the log; None when none is asked.
 
         Refuses a line of a known witness that this witness did not make.
@@ -240,8 +253,8 @@ class Policy:
         enough = False
         for note in notes:
             try:
-                text = open_note(note or "", self.logs)[0]
-                open_checkpoint(note or "", self.logs)
+                text = open_note(note or "", vkeys)[0]
+                open_checkpoint(note or "", vkeys)
             except Refused:
                 continue  # the walk says what is wrong with it
             keys = [cosigner(text, line, self.witnesses) for line in signatures_of(note or "")]
@@ -322,6 +335,14 @@ def open_note(note: str, vkeys: list[Vkey]) -> tuple[str, list[Vkey]]:
 def open_checkpoint(note: str, vkeys: list[Vkey]) -> Checkpoint:
     """Size and root of a note: three lines, signed by a key whose name is the first of them."""
     text, keys = open_note(note, vkeys)
+    origin, size, root = read_checkpoint(text)
+    if all(name != origin for name, _ in keys):
+        raise Refused(f"checkpoint of {origin}, but signed by {keys[0][0]}")
+    return size, root
+
+
+def read_checkpoint(text: str) -> tuple[str, int, bytes]:
+    """Origin, size and root of a note's text; they prove nothing by themselves."""
     lines = text.split("\n")
     if len(lines) != 4 or lines[3] or not lines[0]:
         raise Refused("expected three lines: origin, size, root")
@@ -333,9 +354,7 @@ def open_checkpoint(note: str, vkeys: list[Vkey]) -> Checkpoint:
     root = unbase64(lines[2])
     if root is None or len(root) != 32:
         raise Refused("root: expected base64 of 32 bytes")
-    if all(name != origin for name, _ in keys):
-        raise Refused(f"checkpoint of {origin}, but signed by {keys[0][0]}")
-    return int(size), root
+    return origin, int(size), root
 
 
 # ---- Entries ------------------------------------------------------------------------------------
@@ -362,6 +381,7 @@ EACH = re.compile(
 LOG, TYPE = r"[A-Za-z0-9][A-Za-z0-9._~/:-]{0,254}", r"(?:redaction|[a-z]+(?:\.[a-z_]+)+)"
 SHARED = re.compile(f"{LOG}\n{TYPE}\n(?:-|{UUID % '[0-9a-f]{4}-[0-9a-f]{4}'})")
 KEY = re.compile(r"[a-z][a-z0-9_]*|_sd")
+TS = re.compile(f"{DAY}T{TIME}Z")
 MAX_INTEGER = 2**53 - 1
 
 
@@ -595,10 +615,450 @@ class Reports:
         return found
 
 
+# ---- What is found -------------------------------------------------------------------------------
+
+
+class Findings:
+    """Problems and warnings: a few of them word for word, the rest counted."""
+
+    def __init__(self) -> None:
+        self.problem_count = self.warning_count = 0
+        self.problems: list[tuple[str, int | None, str]] = []
+        self.warnings: list[str] = []
+        self.lowest: tuple[str, int, str] | None = None  # the problem of the lowest entry
+        self.worst: dict[int, tuple[str, int, str]] = {}  # and that of each segment
+
+    def note(self, status: str, seq: int | None, sentence: str, segment: int) -> None:
+        self.problem_count += 1
+        if len(self.problems) < MAX_LISTED:
+            self.problems.append((status, seq, sentence))
+        if seq is None:
+            return
+        if segment not in self.worst or seq < self.worst[segment][1]:
+            self.worst[segment] = (status, seq, sentence)
+        if self.lowest is None or seq < self.lowest[1]:
+            self.lowest = (status, seq, sentence)
+
+    def warn(self, sentence: str) -> None:
+        self.warning_count += 1
+        if len(self.warnings) < MAX_LISTED:
+            self.warnings.append(sentence)
+
+
+def listed(problems: list[tuple[str, int | None, str]]) -> list[Entry]:
+    return [{"status": a, "seq": b, "sentence": c} for a, b, c in problems]
+
+
+# ---- Keys that change: epochs that a root key certified, and keys that sign beside the log's -----
+
+
+class Epoch(NamedTuple):
+    """One key and its time."""
+
+    epoch: int
+    vkey: str
+    not_before: str
+    not_after: str  # signs nothing later
+    second: str | None  # must sign beside it
+    revoked: Entry | None  # from which size on it counts no more, and why
+
+    @property
+    def key(self) -> Vkey:
+        return parse_vkey(self.vkey)
+
+    def counts(self, size: int) -> bool:
+        return self.revoked is None or size <= self.revoked["trusted_size"]
+
+    @property
+    def last_moment(self) -> str:
+        """An hour after its end: clocks of one machine and another differ."""
+        late = moment(self.not_after) + timedelta(hours=1)
+        return late.isoformat(timespec="microseconds") + "Z"
+
+
+class Keys:
+    """Whom an auditor believes: pinned keys, or the epochs of a root key; and second keys."""
+
+    def __init__(
+        self,
+        vkeys: list[Vkey],
+        seconds: Iterable[tuple[Vkey, int]] = (),
+        listed: Entry | None = None,
+    ) -> None:
+        self.seconds = list(seconds)
+        self.epochs: list[Epoch] = listed["epochs"] if listed else []
+        self.sequence: int = listed["sequence"] if listed else 0
+        self.digest: str = listed["digest"] if listed else ""
+        self.vkeys = [one.key for one in self.epochs] or vkeys
+        beside = [vkey for vkey, _ in self.seconds]
+        beside += [parse_vkey(one.second) for one in self.epochs if one.second is not None]
+        self.all = [*self.vkeys, *dict.fromkeys(beside)]
+        self.simple = not self.epochs and not self.seconds
+
+
+def open_list(note: str, root: Vkey) -> Entry:
+    """The epochs of a note that this root key signed: one canonical line, nothing added."""
+    text = open_note(note, [root])[0]
+    try:
+        made = read_json(text)[0]
+        again = write_json(made) + "\n"
+    except (ValueError, RecursionError) as error:
+        raise Refused(f"not an epoch list: {str(error)[:90]}") from error
+    if again != text or "\x7f" in text:
+        raise Refused("the epoch list is not in canonical form")
+    if type(made) is not dict or made.keys() != {"v", "log", "sequence", "epochs"}:
+        raise Refused("not an epoch list: it has not exactly the four keys")
+    log, rows = made["log"], made["epochs"]
+    if type(made["v"]) is not int or made["v"] != 1 or root[0] != f"{log}/root":
+        raise Refused("not an epoch list of the log that the root key is named after")
+    if not is_count(made["sequence"]) or made["sequence"] == 0 or not is_name_of(log):
+        raise Refused("not an epoch list: log or sequence")
+    if type(rows) is not list or not 0 < len(rows) <= MOST_EPOCHS:
+        raise Refused(f"expected 1 to {MOST_EPOCHS} epochs")
+    epochs = [read_epoch(row, number, log) for number, row in enumerate(rows)]
+    if len({one.vkey for one in epochs}) < len(epochs):
+        raise Refused("two epochs have one key")
+    demand_in_turn(epochs)
+    return {**made, "epochs": epochs, "digest": sha256(text[:-1].encode()).hexdigest()}
+
+
+def read_epoch(row: Any, number: int, log: str) -> Epoch:
+    if type(row) is not dict or row.keys() != set(Epoch._fields):
+        raise Refused(f"epoch {number}: it has not exactly the six keys")
+    revoked, second = row["revoked"], row["second"]
+    if type(row["epoch"]) is not int or row["epoch"] != number:
+        raise Refused(f"epoch {number} is missing: its place has another one")
+    texts = [row["vkey"], row["not_before"], row["not_after"], "" if second is None else second]
+    if not all(type(text) is str for text in texts):
+        raise Refused(f"epoch {number}: expected text")
+    if revoked is not None and (
+        type(revoked) is not dict
+        or revoked.keys() != {"trusted_size", "reason"}
+        or not is_count(revoked["trusted_size"])
+        or not is_name_of(revoked["reason"])
+    ):
+        raise Refused(f"epoch {number}: revoked is not a size and a reason")
+    epoch = Epoch(**row)
+    if not TS.fullmatch(epoch.not_before) or not TS.fullmatch(epoch.not_after):
+        raise Refused(f"epoch {number}: a time is not of its form")
+    if moment(epoch.not_before) >= moment(epoch.not_after):
+        raise Refused(f"epoch {number} ends before it begins")
+    if epoch.key[0] != log or vkey_text(epoch.key) != epoch.vkey:
+        raise Refused(f"epoch {number}: its key is not this log's")
+    beside = None if second is None else parse_vkey(second)
+    if beside and (beside[0] == log or beside[1] == epoch.key[1] or vkey_text(beside) != second):
+        raise Refused(f"epoch {number}: the second key needs a name and key of its own")
+    return epoch
+
+
+def demand_in_turn(epochs: list[Epoch]) -> None:
+    """Each epoch begins within the one before it and ends after it; revoked ones are passed."""
+    last: Epoch | None = None
+    for one in epochs:
+        if one.revoked is not None:
+            last = None  # what follows is of a new secret, and begins when it was made
+            continue
+        if last is not None and not last.not_before <= one.not_before <= last.not_after:
+            raise Refused(f"epoch {one.epoch} does not begin within epoch {last.epoch}")
+        if last is not None and one.not_after <= last.not_after:
+            raise Refused(f"epoch {one.epoch} does not end after epoch {last.epoch}")
+        last = one
+
+
+class Watch:
+    """Looks at notes and lines on their way to the walk, which believes nothing from here.
+
+    # 1. the log begins with epoch 0, as `log.open` says
+    # 2. the next epoch begins with a checkpoint that ends in `key.rotate` and that both keys
+    #    signed; no epoch is skipped but revoked ones, and none comes back
+    # 3. it begins not before its time, and signs nothing that is later than its end
+    # 4. a revoked key counts up to its last trusted size; what follows needs another key over it
+    # 5. where a second key is demanded, each checkpoint carries its signature, too
+    # 6. the list of epochs is not older than the log knows, and not another one
+    """
+
+    def __init__(self, keys: Keys, start: tuple[Epoch, int] | None = None) -> None:
+        self.keys, self.epochs, self.start = keys, keys.epochs, start
+        self.of_lines, self.of_notes, self.at_end = Findings(), Findings(), Findings()
+        self.known = {(vkey[0], key_hash(vkey)): vkey for vkey in keys.all}
+        self.epoch_of = {one.key: one for one in self.epochs}
+        self.size = -1  # of the last kept note
+        self.signing = start[0] if start else None  # the epoch of the notes, of a log None
+        self.began: dict[int, tuple[int, int]] = {}  # epoch: its first note's size, the one before
+        self.void: dict[int, tuple[int, int]] = {}  # revoked one: notes beyond its size, largest
+        self.changes: dict[int, tuple[int, int | None]] = {}  # epoch: its `key.rotate`, from which
+        self.list_seen: tuple[int, str, int] | None = None  # newest `key.epochs`
+        self.late: set[int] = set()
+        if self.epochs:
+            self.enter(start[0] if start else self.epochs[0])
+
+    def enter(self, epoch: Epoch) -> None:
+        """The lines from here on are of this epoch."""
+        self.entered, self.limit = epoch, epoch.last_moment.encode()
+
+    # Lines
+
+    def lines(self, lines: Iterable[bytes]) -> Iterator[bytes]:
+        """The same lines; those that name keys, or are later than their epoch, are read."""
+        for raw in lines:
+            at = raw.rfind(b'"ts":"')
+            if raw.startswith((b"key.", b"log.open"), at + 43):
+                self.key_entry(raw)
+            elif raw[at + 6 : at + 33] > self.limit:
+                self.too_late(raw)
+            yield raw
+
+    def key_entry(self, raw: bytes) -> None:
+        try:
+            entry = decode(raw.rstrip(b"\n"))
+        except Refused:
+            return  # the walk says why
+        seq, body, first = entry["seq"], entry["body"], self.entered
+        if entry["type"] == "log.open" and seq == 0:
+            if body.get("vkey") != first.vkey:  # 1
+                self.odd_line(0, "the log was begun under another key than that of epoch 0")
+            if entry["ts"] < first.not_before:
+                what = f"the log was begun before the time of epoch 0 ({first.not_before})"
+                self.odd_line(0, what)
+        elif entry["type"] == "key.epochs":
+            sequence, digest = body.get("sequence"), body.get("list_digest")
+            if isinstance(sequence, int) and isinstance(digest, str):
+                self.list_seen = max(self.list_seen or (0, "", 0), (sequence, digest, seq))
+        elif entry["type"] == "key.rotate":
+            self.rotated(seq, entry["ts"], body)
+
+    def rotated(self, seq: int, ts: str, body: Entry) -> None:
+        by_vkey = {one.vkey: one for one in self.epochs}
+        new, old = (by_vkey.get(str(body.get(which))) for which in ("new_vkey", "old_vkey"))
+        if new is None:
+            self.odd_line(seq, f"entry {seq} changes to a key that no epoch has")
+            return
+        if ts < new.not_before:  # 3
+            what = f"epoch {new.epoch} began at {ts}, before its time ({new.not_before})"
+            self.odd_line(seq, what)
+        self.changes.setdefault(new.epoch, (seq, None if old is None else old.epoch))
+        self.enter(new)
+
+    def too_late(self, raw: bytes) -> None:
+        epoch = self.entered
+        if epoch.epoch in self.late:
+            return
+        try:
+            entry = decode(raw.rstrip(b"\n"))
+        except Refused:
+            return
+        self.late.add(epoch.epoch)
+        what = f"entry {entry['seq']} of {entry['ts']} is in epoch {epoch.epoch}"
+        self.odd_line(entry["seq"], f"{what}, which ended {epoch.not_after}")
+
+    def odd_line(self, seq: int, sentence: str) -> None:
+        self.of_lines.note(INVALID, seq, sentence, 0)
+
+    # Notes
+
+    def notes(self, notes: Iterable[str], latest: str | None) -> Iterator[str]:
+        """The kept notes that count; the published one, if larger, is looked at as their last."""
+        yield from self.kept(notes)
+        read = None if latest is None else self.read(latest)
+        if read is not None and read[0] > self.size:
+            self.accept(latest or "", *read)
+
+    def kept(self, notes: Iterable[str]) -> Iterator[str]:
+        """The notes that count, and those that are none at all: the walk says why."""
+        for note in notes:
+            read = self.read(note)
+            if read is not None:
+                self.size = read[0]
+            if read is None or self.accept(note, *read):
+                yield note
+
+    def read(self, note: str) -> tuple[int, list[Vkey]] | None:
+        """Size and claimed signers; None when it is no checkpoint."""
+        try:
+            marks = {(name, blob[:4]) for name, blob in signatures_of(note)}
+            size = read_checkpoint(split_note(note)[0])[1]
+        except Refused:
+            return None
+        return size, [vkey for mark, vkey in self.known.items() if mark in marks]
+
+    def alive(self, size: int, signers: list[Vkey]) -> list[Epoch]:
+        """The epochs of these signers whose keys count at this size, in order."""
+        found = [self.epoch_of[key] for key in signers if key in self.epoch_of]
+        return sorted(one for one in found if one.counts(size))
+
+    def counts(self, note: str) -> bool:
+        """Whether a single note would count."""
+        read = self.read(note)
+        if read is None:
+            return False
+        size, signers = read
+        alive = self.alive(size, signers)
+        if not alive and (self.epochs or not any(key in self.keys.vkeys for key in signers)):
+            return False
+        return self.seconded(size, signers, alive)
+
+    def accept(self, note: str, size: int, signers: list[Vkey]) -> bool:
+        if not any(key in self.keys.vkeys for key in signers):
+            return True  # signed by nobody of the log: the walk says so
+        alive = self.alive(size, signers)
+        if self.epochs and not alive:  # 4
+            for number in [self.epoch_of[key].epoch for key in signers if key in self.epoch_of]:
+                count, largest = self.void.get(number, (0, 0))
+                self.void[number] = count + 1, max(largest, size)
+            return False
+        if not self.seconded(size, signers, alive):  # 5
+            return False
+        return not self.epochs or self.in_turn(note, size, alive)
+
+    def seconded(self, size: int, signers: list[Vkey], alive: list[Epoch]) -> bool:
+        wanted = [vkey for vkey, since in self.keys.seconds if size >= since]
+        wanted += [parse_vkey(one.second) for one in alive[-1:] if one.second is not None]
+        lacking = [vkey_text(vkey) for vkey in wanted if vkey not in signers]
+        if lacking:
+            what = f"the checkpoint of {size} entries lacks the signature of {lacking[0]}"
+            self.odd_note(size, what)
+        return not lacking
+
+    def in_turn(self, note: str, size: int, alive: list[Epoch]) -> bool:
+        before, newest = self.signing, alive[-1]
+        if before is None:
+            if newest.epoch:  # 1
+                what = f"the first checkpoint is of epoch {newest.epoch}"
+                self.odd_note(1, f"{what}: those of the epochs before it are missing")
+            self.signing = newest
+        elif newest.epoch < before.epoch:  # 2
+            what = f"a checkpoint of {size} entries is signed by epoch {newest.epoch}"
+            self.odd_note(size, f"{what}, after epoch {before.epoch} had begun")
+            return False
+        elif newest.epoch > before.epoch:
+            self.next_epoch(note, size, before, newest)
+        elif len(alive) > 1 and self.began.get(newest.epoch, (0, 0))[0] != size:
+            what = f"a checkpoint of {size} entries is signed by epoch {alive[0].epoch}"
+            self.odd_note(size, f"{what}, after epoch {newest.epoch} had begun")
+        return True
+
+    def next_epoch(self, note: str, size: int, before: Epoch, newest: Epoch) -> None:
+        skipped = [
+            one.epoch for one in self.epochs[before.epoch + 1 : newest.epoch] if one.revoked is None
+        ]
+        if skipped:  # 2
+            what = f"epoch {newest.epoch} follows epoch {before.epoch}"
+            self.odd_note(size, f"{what}; epoch {skipped[0]} is missing")
+        if not self.linked(note, size, before, newest):
+            what = f"epoch {newest.epoch} begins with a checkpoint of {size} entries"
+            self.odd_note(size, f"{what} that epoch {before.epoch} did not sign")
+        self.began[newest.epoch] = size, before.epoch
+        self.signing = newest
+
+    def linked(self, note: str, size: int, before: Epoch, newest: Epoch) -> bool:
+        """Whether both keys signed, or revoked ones lie between, and all they are trusted for."""
+        between = [one.revoked for one in self.epochs[before.epoch : newest.epoch]]
+        trusted = [each["trusted_size"] for each in between if each is not None]
+        if trusted and size >= max(trusted):
+            return True
+        try:
+            return len(open_note(note, [before.key, newest.key])[1]) == 2
+        except Refused:
+            return False
+
+    def odd_note(self, size: int, sentence: str) -> None:
+        self.of_notes.note(INVALID, max(0, size - 1), sentence, 0)
+
+    # The end
+
+    def judged(self, report: Entry) -> Entry:
+        """The walk's report with what is wrong about the keys."""
+        signed = report["signed_size"]
+        for epoch in sorted({*self.began, *self.changes}):
+            self.compare_change(epoch, signed)
+        if self.list_seen is not None:  # 6
+            sequence, digest, seq = self.list_seen
+            if sequence > self.keys.sequence:
+                what = f"entry {seq} put epoch list {sequence} in force; the one at hand is an"
+                self.odd_end(seq, f"{what} older one, {self.keys.sequence}")
+            elif sequence == self.keys.sequence and digest != self.keys.digest:
+                what = f"entry {seq} put another epoch list {sequence} in force"
+                self.odd_end(seq, f"{what} than the one at hand")
+        for epoch, (count, largest) in sorted(self.void.items()):
+            self.say_void(self.epochs[epoch], count, largest, signed)
+        return self.together(report)
+
+    def compare_change(self, epoch: int, signed: int) -> None:
+        """2: each epoch begins with its entry, and each such entry begins one."""
+        size, before = self.began.get(epoch, (None, None))
+        seq, told = self.changes.get(epoch, (None, None))
+        if seq is not None and size is None and seq >= signed:
+            return  # not signed yet
+        if seq is not None and size is None and not self.epochs[epoch].counts(seq + 1):
+            return
+        if seq is not None and self.start == (self.epochs[epoch], seq + 1):
+            return  # a part that begins with a change from a revoked key
+        if seq is None or size != seq + 1:
+            place = seq if seq is not None else max(0, (size or 1) - 1)
+            what = f"epoch {epoch} does not begin with a checkpoint over its `key.rotate`"
+            self.odd_end(place, what)
+        elif told != before and (told is None or self.epochs[told].counts(size)):
+            self.odd_end(seq, f"entry {seq} changes the key from another than epoch {before}")
+
+    def say_void(self, epoch: Epoch, count: int, largest: int, signed: int) -> None:
+        """4."""
+        revoked = epoch.revoked or {}
+        what = f"the key of epoch {epoch.epoch}, which was revoked ({revoked['reason']})"
+        if largest > signed:
+            start = max(signed, revoked["trusted_size"])
+            what = f"entries {start} to {largest - 1} are signed by nobody but {what}"
+            self.odd_end(start, what)
+        else:
+            many = f"{count} checkpoints beyond {revoked['trusted_size']} entries are signed by"
+            then = f"they do not count, a later one over {signed} entries does"
+            self.at_end.warn(f"{many} {what}; {then}")
+
+    def odd_end(self, seq: int, sentence: str) -> None:
+        self.at_end.note(INVALID, seq, sentence, 0)
+
+    def together(self, report: Entry) -> Entry:
+        found = (self.of_lines, self.of_notes, self.at_end)
+        warnings = [*report["warnings"], *self.at_end.warnings][:MAX_LISTED]
+        more = report["warning_count"] + self.at_end.warning_count
+        report = {**report, "warnings": warnings, "warning_count": more}
+        lowest = [each.lowest for each in found if each.lowest is not None]
+        if not lowest:
+            return report
+        _, seq, sentence = min(lowest, key=lambda each: each[1])
+        bad = report["first_bad"]
+        if report["verdict"] == TAMPERED and seq >= (bad or 0):
+            sentence = report["sentence"]
+        problems = listed([each for some in found for each in some.problems])
+        return {
+            **report,
+            "verdict": TAMPERED,
+            "sentence": sentence,
+            "first_bad": seq if bad is None else min(seq, bad),
+            "problems": [*problems, *report["problems"]][:MAX_LISTED],
+            "problem_count": report["problem_count"] + sum(each.problem_count for each in found),
+        }
+
+
+def first_epoch(
+    keys: Keys, notes: Iterator[str], latest: str | None
+) -> tuple[tuple[Epoch, int] | None, Iterator[str]]:
+    """The epoch in which a part of a log begins, with its first checkpoint's size; all notes."""
+    watch, seen = Watch(keys), []
+    for note in notes:
+        seen.append(note)
+        read = watch.read(note)
+        alive = [] if read is None else watch.alive(*read)
+        if read is not None and alive:
+            return (alive[0], read[0]), chain(seen, notes)
+    read = None if latest is None else watch.read(latest)
+    alive = [] if read is None else watch.alive(*read)
+    return ((alive[0], read[0]) if read is not None and alive else None), iter(seen)
+
+
 # ---- The walk: every line once, in constant memory -----------------------------------------------
 
 
-class Walk:
+class Walk(Findings):
     """The state between two lines. `first` and `peaks` tell the tree before a part of a log."""
 
     def __init__(
@@ -611,12 +1071,9 @@ class Walk:
         first: int = 0,
         peaks: list[bytes] | None = None,
     ) -> None:
-        self.read = self.lines = self.checkpoints = self.problem_count = self.warning_count = 0
+        super().__init__()
+        self.read = self.lines = self.checkpoints = 0
         self.origin, self.vkeys, self.per_segment = vkeys[0][0], vkeys, per_segment
-        self.problems: list[tuple[str, int | None, str]] = []
-        self.warnings: list[str] = []
-        self.lowest: tuple[str, int, str] | None = None  # the problem of the lowest entry
-        self.worst: dict[int, tuple[str, int, str]] = {}  # and that of each segment
         self.pinned = None if since is None else open_checkpoint(since, vkeys)
         sources = [
             self.verified(notes, "kept checkpoint"),
@@ -654,6 +1111,13 @@ class Walk:
                 continue
             before = checkpoint[0]
             yield checkpoint
+
+    def remark(self, problems: list[str], warnings: list[str]) -> None:
+        """What was found outside of the entries."""
+        for sentence in problems:
+            self.problem(INVALID, None, sentence)
+        for sentence in warnings:
+            self.warn(sentence)
 
     def begin(self, first: int) -> None:
         """The next segment starts at this entry, by its name."""
@@ -847,7 +1311,7 @@ class Walk:
             "checkpoints": self.checkpoints,
             "first_bad": self.lowest and self.lowest[1],
             "segments": [self.result(*each) for each in self.segments],
-            "problems": [{"status": a, "seq": b, "sentence": c} for a, b, c in self.problems],
+            "problems": listed(self.problems),
             "problem_count": self.problem_count,
             "warnings": self.warnings,
             "warning_count": self.warning_count,
@@ -895,21 +1359,8 @@ class Walk:
         self.lose(upto)
 
     def problem(self, status: str, seq: int | None, sentence: str, here: bool = False) -> None:
-        self.problem_count += 1
-        if len(self.problems) < MAX_LISTED:
-            self.problems.append((status, seq, sentence))
-        if seq is None:
-            return
-        segment = self.segment if here else max(self.first, seq - seq % self.per_segment)
-        if segment not in self.worst or seq < self.worst[segment][1]:
-            self.worst[segment] = (status, seq, sentence)
-        if self.lowest is None or seq < self.lowest[1]:
-            self.lowest = (status, seq, sentence)
-
-    def warn(self, sentence: str) -> None:
-        self.warning_count += 1
-        if len(self.warnings) < MAX_LISTED:
-            self.warnings.append(sentence)
+        place = 0 if seq is None else max(self.first, seq - seq % self.per_segment)
+        self.note(status, seq, sentence, self.segment if here else place)
 
     def result(self, first: int, lines: int, status: str | None) -> Entry:
         worst = self.worst.get(first)
@@ -1123,7 +1574,7 @@ def size_while_written(path: Path, published: str | None, vkeys: list[Vkey]) -> 
 
 def check(
     path: Path,
-    vkeys: list[Vkey],
+    keys: Keys,
     since: str | None = None,
     export_vkey: Vkey | None = None,
     progress: Callable[[int, int], None] = lambda _done, _all: None,
@@ -1136,44 +1587,64 @@ def check(
     problems: list[str] = []
     warnings: list[str] = []
     if export is None:
-        upto = size_while_written(path, note, vkeys)
+        upto = size_while_written(path, note, keys.all)
     else:
         problems, warnings = check_manifest(path, export_vkey)
         first = 0 if export["kind"] == "incident" else export["first"]
     if since is not None and export is not None:
-        size = open_checkpoint(since, vkeys)[0]
+        size = open_checkpoint(since, keys.all)[0]
         if export["kind"] == "incident" or size < first:
             raise Refused("this part of the log cannot be compared with that checkpoint", 2)
+    if export is not None and export["kind"] == "incident":
+        more = [] if note is None or keys.simple else keys_of_one(note, keys, problems)
+        disclosure = Disclosure([], note, keys.all)
+        disclosure.remark(problems, [*warnings, *more])
+        return {**disclosure.check(path, export, note or ""), "live": False}
     if first:
         try:
-            peaks = before_part(path, vkeys, first, note or "")
+            peaks = before_part(path, keys.all, first, note or "")
         except Refused as error:
             problems.append(str(error))
             peaks = [bytes(32)] * bin(first).count("1")  # noqa: FURB161 - for 3.9
-    if export is not None and export["kind"] == "incident":
-        walk: Walk = Disclosure([], note, vkeys)
-    else:
-        kept = kept_notes(path, None if upto is None else note)
-        walk = Walk(kept, note, vkeys, since, per_segment, first, peaks)
-    for sentence in problems:
-        walk.problem(INVALID, None, sentence)
-    for sentence in warnings:
-        walk.warn(sentence)
-    if isinstance(walk, Disclosure):
-        return {**walk.check(path, export or {}, note or ""), "live": False}
-    walk_files(walk, segment_files(path), upto, progress)
-    return {**walk.finish(), "live": upto is not None}
+    kept, published, watch = kept_notes(path, None if upto is None else note), note, None
+    if not keys.simple:
+        if since is not None and not Watch(keys).counts(since):
+            raise Refused("the checkpoint of the last audit is not signed by keys that count")
+        published = next(Watch(keys).kept([] if note is None else [note]), None)
+        start, kept = first_epoch(keys, kept, note) if first else (None, kept)
+        watch = Watch(keys, start)
+        kept = watch.notes(kept, note)
+    walk = Walk(kept, published, keys.all, since, per_segment, first, peaks)
+    walk.remark(problems, warnings)
+    walk_files(walk, watch, segment_files(path), upto, progress)
+    report = walk.finish()
+    return {**(watch.judged(report) if watch else report), "live": upto is not None}
+
+
+def keys_of_one(note: str, keys: Keys, problems: list[str]) -> list[str]:
+    """What a single checkpoint shows about its keys; their turn shows in the whole log only."""
+    if not Watch(keys).counts(note):
+        problems.append("the checkpoint is not signed by keys that count")
+        return []
+    if not keys.epochs:
+        return []
+    return ["one incident does not show whether each epoch's key signed in its time"]
 
 
 def walk_files(
-    walk: Walk, files: list[Path], upto: int | None, progress: Callable[[int, int], None]
+    walk: Walk,
+    watch: Watch | None,
+    files: list[Path],
+    upto: int | None,
+    progress: Callable[[int, int], None],
 ) -> None:
     total, done = sum(file.stat().st_size for file in files), 0
     for file in files:
         if upto is not None and walk.read >= upto:
             return
         walk.begin(int(file.stem))
-        for line in islice(read_lines(file), None if upto is None else upto - walk.read):
+        lines = watch.lines(read_lines(file)) if watch and watch.epochs else read_lines(file)
+        for line in islice(lines, None if upto is None else upto - walk.read):
             walk.take(line)
             done += len(line)
             if walk.read % 4096 == 0:
@@ -1208,19 +1679,26 @@ def bar(done: int, total: int) -> None:
     sys.stderr.write(f"\rverifying [{'#' * filled:40}] {100 * done // max(1, total)} %{end}")
 
 
-def trusted(options: argparse.Namespace, policy: Policy | None) -> tuple[list[Vkey], str]:
+def trusted(options: argparse.Namespace, policy: Policy | None) -> tuple[Keys, str]:
     """The keys to trust, and where they came from."""
+    epochs = options.epochs or options.path / "epochs.note"
     if policy is not None:
-        return policy.logs, "policy"
+        if policy.roots:
+            made = open_list(epochs.read_text("utf-8"), policy.roots[0])
+            return Keys([], policy.seconds, made), "policy"
+        return Keys(policy.logs, policy.seconds), "policy"
     if options.root is not None:
-        raise Refused(f"--root: {NO_EPOCHS}", 2)
+        given = Path(options.root)
+        root = parse_vkey(given.read_text("utf-8") if given.is_file() else options.root)
+        return Keys([], (), open_list(epochs.read_text("utf-8"), root)), "command line"
     if options.vkey is not None:
-        return [parse_vkey(options.vkey)], "command line"
+        return Keys([parse_vkey(options.vkey)]), "command line"
     if options.vkey_file is not None:
-        return [parse_vkey(options.vkey_file.read_text(encoding="utf-8"))], "file"
+        return Keys([parse_vkey(options.vkey_file.read_text(encoding="utf-8"))]), "file"
     if (options.path / "epochs.note").exists():
-        raise Refused(f"epochs.note: {NO_EPOCHS}", 2)
-    return [parse_vkey((options.path / "log.vkey").read_text(encoding="utf-8"))], "log folder"
+        root = parse_vkey((options.path / "root.vkey").read_text("utf-8"))
+        return Keys([], (), open_list(epochs.read_text("utf-8"), root)), "log folder"
+    return Keys([parse_vkey((options.path / "log.vkey").read_text("utf-8"))]), "log folder"
 
 
 class Parser(argparse.ArgumentParser):
@@ -1236,23 +1714,24 @@ def main(argv: list[str] | None = None) -> int:
         epilog="exit status: 0 valid, 1 tampered, 2 incomplete or unknown, 3 not understood",
     )
     parser.add_argument("path", metavar="PATH", type=Path, help="a log folder or unpacked export")
-    keys = parser.add_mutually_exclusive_group()
-    keys.add_argument("--policy", metavar="FILE", type=Path, help="`log VKEY` lines to trust")
-    keys.add_argument("--vkey", help="the log's key; default: PATH/log.vkey, which proves less")
-    keys.add_argument("--vkey-file", metavar="FILE", type=Path, help="the log's key, from a file")
-    keys.add_argument("--root", metavar="VKEY", help="of keys that change: answered with exit 2")
+    whose = parser.add_mutually_exclusive_group()
+    whose.add_argument("--policy", metavar="FILE", type=Path, help="`log VKEY` lines to trust")
+    whose.add_argument("--vkey", help="the log's key; default: PATH/log.vkey, which proves less")
+    whose.add_argument("--vkey-file", metavar="FILE", type=Path, help="the log's key, from a file")
+    whose.add_argument("--root", metavar="VKEY", help="the root key of a log whose keys change")
+    parser.add_argument("--epochs", metavar="LIST", type=Path, help="default: PATH/epochs.note")
     parser.add_argument("--since", metavar="CHECKPOINT", type=Path, help="of the last audit")
     parser.add_argument("--export-vkey", metavar="VKEY", help="the key that signed the export")
     parser.add_argument("--json", action="store_true", help="the report as one JSON object")
     options = parser.parse_args(argv)
     try:
         asked = None if options.policy is None else Policy(options.policy.read_text("utf-8"))
-        vkeys, told = trusted(options, asked)
+        keys, told = trusted(options, asked)
         since = None if options.since is None else options.since.read_text(encoding="utf-8")
         signer = None if options.export_vkey is None else parse_vkey(options.export_vkey)
         quiet: Callable[[int, int], None] = lambda _done, _all: None  # noqa: E731
-        enough = asked and asked.is_enough([read_note(options.path), since])
-        report = check(options.path, vkeys, since, signer, bar if sys.stderr.isatty() else quiet)
+        enough = asked and asked.is_enough([read_note(options.path), since], keys.all)
+        report = check(options.path, keys, since, signer, bar if sys.stderr.isatty() else quiet)
     except (Refused, OSError, UnicodeDecodeError) as error:
         print(f"audit_verify.py: {error}", file=sys.stderr)
         return error.status if isinstance(error, Refused) else 2
@@ -1263,7 +1742,12 @@ def main(argv: list[str] | None = None) -> int:
     print(as_text(report))
     if enough is False:
         print("  UNKNOWN: no checkpoint here has the cosignatures that the policy asks for")
-    print(f"  key:    {vkey_text(vkeys[0])}")
+    if keys.epochs:
+        print(f"  keys:   epochs 0 to {len(keys.epochs) - 1} of list {keys.sequence}")
+    else:
+        print(f"  key:    {vkey_text(keys.vkeys[0])}")
+    for vkey in keys.all[len(keys.vkeys) :]:
+        print(f"  second: {vkey_text(vkey)}")
     if told == "log folder":
         print("  This key came with what it is to prove: compare it with the one you noted when")
         print("  the log was begun, or give that one with --vkey.")

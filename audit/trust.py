@@ -12,23 +12,20 @@ The form of C2SP tlog-policy. Names mean something only within the file, and mus
 they are used; a file without a `quorum` line demands none. Source: c2sp.org/tlog-policy.
 """
 
+import re
 from collections.abc import Iterable
 
 import msgspec
 
 from audit.cosignature import WitnessKey, parse_witness
+from audit.counting import Second
+from audit.epochs import ROOT_SUFFIX
 from audit.errors import TrustError, VkeyError
 from audit.note import Vkey, parse_vkey
 
 NONE = "none"
+_SIZE = re.compile("[0-9]{1,16}")
 _GROUP_WORDS = 3  # name, threshold, one member
-
-
-class Second(msgspec.Struct, frozen=True, kw_only=True):
-    """A key that must sign beside the log's own."""
-
-    vkey: Vkey
-    from_size: int = 0  # checkpoints of fewer entries may lack it
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +83,7 @@ class _Reading:
                 self._roots.append(parse_vkey(vkey))
             case "second", (vkey,):
                 self._seconds.append(Second(vkey=parse_vkey(vkey)))
-            case "second", (vkey, size) if size.isascii() and size.isdigit():
+            case "second", (vkey, size) if _SIZE.fullmatch(size):
                 self._seconds.append(Second(vkey=parse_vkey(vkey), from_size=int(size)))
             case "witness", (name, vkey) | (name, vkey, _):
                 self._new(name)
@@ -108,6 +105,10 @@ class _Reading:
             raise TrustError("no `log` line: whose log is it?")
         if len({vkey.name for vkey in self._logs}) > 1:
             raise TrustError("keys of more than one log")
+        log = (*self._logs, *self._roots)[0].name
+        names = [one.vkey.name for one in self._seconds]
+        if any(log in (name, name + ROOT_SUFFIX) for name in names):
+            raise TrustError("a second key needs a name of its own, or it would count as the log's")
         keys = [one.key for one in (*self._logs, *self._roots)]
         keys += [one.vkey.key for one in self._seconds]
         keys += [one.key for one in self._witnesses.values()]

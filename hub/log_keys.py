@@ -1,4 +1,4 @@
-"""Which keys sign the log, from the notary's settings: one pinned key, or epochs; perhaps Vault's.
+"""Which keys sign the log, from the notary's settings: one pinned key, or epochs.
 
 Everything is read and checked here before a byte of the log is touched: a list of epochs that the
 root key did not sign, or that is older than the one in force, ends the start.
@@ -13,6 +13,7 @@ from audit.errors import AuditRefusedError, VkeyError
 from audit.note import Vkey, parse_vkey
 from audit.signer import LocalSigner, LogKeys, PinnedKeys
 from hub.epoch_keys import EpochKeys, StateFile
+from hub.moved_keys import MovedKeys, OldKey
 from hub.settings import NotarySettings, SecondSigner
 from vault.access import secret_file
 from vault.transit import TransitKey, TransitSigner
@@ -26,7 +27,7 @@ def keys_of(settings: NotarySettings) -> tuple[LogKeys, TransitSigner | None]:
     second = None if settings.second is None else _second(settings.second, settings.origin)
     if settings.epochs is None:
         return _pinned(settings, second), second
-    if settings.key is not None or settings.epoch_root is None or settings.epoch_state is None:
+    if settings.epoch_root is None or settings.epoch_state is None:
         raise SettingsError("expected `key`, or `epochs` with `epoch_root` and `epoch_state`")
     epochs = _epochs(settings.epochs, settings.epoch_root)
     if epochs.log != settings.origin:
@@ -36,7 +37,10 @@ def keys_of(settings: NotarySettings) -> tuple[LogKeys, TransitSigner | None]:
         demand_newer(epochs, in_force)
     before = timedelta(seconds=settings.rotate_before_s)
     state = StateFile(settings.epoch_state)
-    return EpochKeys(epochs, state, second=second, rotate_before=before), second
+    if settings.key is None:
+        return EpochKeys(epochs, state, second=second, rotate_before=before), second
+    old = OldKey(settings.key, settings.origin)
+    return MovedKeys(epochs, state, old, second=second, rotate_before=before), second
 
 
 def list_in_force(settings: NotarySettings) -> EpochList | None:

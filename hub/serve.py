@@ -14,6 +14,8 @@ from appliance.channel import SERVER_LIMITS, server_credentials
 from appliance.envelope import load_key, public_pem
 from appliance.errors import LaunchError, SentinelError, TrustError
 from appliance.wire import sentinel_pb2_grpc
+from audit.counting import parse_keys
+from audit.errors import VkeyError
 from hub import policy, publish, secrets
 from hub.dispatch import OrderDesk
 from hub.errors import DatabaseError, NotaryError
@@ -240,6 +242,8 @@ def _demand_schema(dsn: str) -> None:
 
 def _vkey(path: Path) -> str:
     try:
-        return path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise LaunchError(f"{path}: cannot read the audit log's key: {error}") from error
+        text = path.read_text(encoding="ascii").strip()
+        parse_keys(text)
+    except (OSError, UnicodeDecodeError, VkeyError) as error:
+        raise LaunchError(f"{path}: cannot use the audit log's key: {error}") from error
+    return text

@@ -60,7 +60,9 @@ class NotarySettings(Settings, frozen=True, kw_only=True):
     secrets: VaultAccess | None = None  # the Vault that `vault:` is in
     folder: Path  # of the log: segments, checkpoints, torn writes
     origin: str  # the log's name, first line of every checkpoint
-    key: Path | None = None  # Ed25519 private key (PEM) that signs checkpoints; or, instead of it:
+    key: Path | None = (
+        None  # Ed25519 private key (PEM) that signs checkpoints; with `epochs`: epoch 0
+    )
     epochs: Path | None = None  # the list of epoch keys, as the security officer certified it
     epoch_root: Path | None = None  # the vkey of the root key that certified it
     epoch_state: Path | None = None  # the secret of the current epoch; replaced at each rotation

@@ -19,7 +19,7 @@ from appliance.envelope import load_public_key, public_pem
 from appliance.errors import RefusedError, TrustError
 from appliance.people import Credential, KeyCredential, Keys, People, Person
 from audit.cosignature import parse_witness
-from audit.note import parse_vkey
+from audit.counting import parse_keys
 from policy import signed
 from policy.bundle import files_digest, read_folder
 from policy.errors import PolicyError
@@ -78,7 +78,7 @@ def keys(
         raise TrustError("a first draft needs --order-key and --audit-vkey")
     made = {
         "order_keys": [_order_key(path) for path in order_keys] if order_keys else None,
-        "audit_vkeys": [_vkey(path) for path in audit_vkeys] if audit_vkeys else None,
+        "audit_vkeys": _log_keys(audit_vkeys) if audit_vkeys else None,
         "witness_vkeys": None
         if witness_vkeys is None
         else [_vkey(path, parse_witness) for path in witness_vkeys],
@@ -173,10 +173,21 @@ def _order_key(path: Path) -> str:
     return public_pem(load_public_key(path))
 
 
-def _vkey(path: Path, parse: Callable[[str], object] = parse_vkey) -> str:
-    try:
-        text = path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise TrustError(f"{path}: cannot be read: {error}") from error
+def _log_keys(paths: Sequence[Path]) -> list[str]:
+    """The lines of one file or of several, if they are the keys of one log."""
+    lines = [line for path in paths for line in _text(path).split("\n")]
+    parse_keys("\n".join(lines))
+    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+def _vkey(path: Path, parse: Callable[[str], object]) -> str:
+    text = _text(path)
     parse(text)
     return text
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise TrustError(f"{path}: cannot be read: {error}") from error

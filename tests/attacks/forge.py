@@ -34,10 +34,10 @@ from appliance.records import (
 )
 from audit import proof
 from audit.checkpoint import parse_text
+from audit.counting import parse_keys
 from audit.entry import Actor, EntryDraft
 from audit.errors import AuditRefusedError
 from audit.merkle import Subtrees, prove_consistency
-from audit.note import parse_vkey
 from audit.signer import LocalSigner
 from hub.segments import IndexedState, SegmentLog
 from policy.bundle import SHIPPED_RULES, parse_bundle, read_folder
@@ -87,7 +87,7 @@ class Forge:
             role=None,
             mode=self.mode,
             order_key=self.order_key.public_key(),
-            audit_vkey=parse_vkey(self.signer.vkey),
+            audit_keys=parse_keys(self.signer.vkey),
             bundle=shipped(),
             second=EchoReader(),
             checkpoint_file=self.folder / "state" / "checkpoint.json",

@@ -507,7 +507,7 @@ def _with_trust(forge: Forge, **changes: object) -> Executor:
     values = {
         name: getattr(old, name)
         for name in (
-            "node", "role", "mode", "order_key", "audit_vkey", "bundle", "second",
+            "node", "role", "mode", "order_key", "audit_keys", "bundle", "second",
             "checkpoint_file", "most_timeout_s", "people",
         )
     }  # fmt: skip

@@ -8,6 +8,7 @@ import msgspec
 
 from audit.chain import START, Head, after, following
 from audit.checkpoint import Checkpoint, sign_checkpoint
+from audit.counting import Second
 from audit.entry import Actor, EntryDraft, encode, leaf_hash
 from audit.epoch_notes import Demands
 from audit.epoch_rules import verify_demanding
@@ -16,7 +17,6 @@ from audit.merkle import Range
 from audit.note import Signer, parse_vkey
 from audit.report import Report
 from audit.signer import LocalSigner
-from audit.trust import Second
 from tests.audit.builders import ORIGIN, PER_SEGMENT, signer, uuid_of
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)

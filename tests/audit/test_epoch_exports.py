@@ -1,11 +1,11 @@
-"""Exports of a log whose keys change, and the single-file verifier that does not know epochs."""
+"""Exports of a log whose keys change, and the single-file verifier as a command on them."""
 
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
 
-import pytest
+import msgspec
 
 from audit import single
 from audit.__main__ import main
@@ -16,7 +16,7 @@ from tests.audit.builders import INCIDENT, ORIGIN, uuid_of
 from tests.audit.epoch_log import OTHER_ROOT, ROOT, SECOND, EpochLog, history, list_of
 from tests.audit.test_epochs import revoked_at
 
-VALID, TAMPERED, UNKNOWN = 0, 1, 2
+VALID, TAMPERED = 0, 1
 
 
 def written(log: EpochLog, folder: Path, epochs: EpochList | None = None) -> Path:
@@ -141,20 +141,31 @@ def test_an_export_lacks_no_second_signature_that_its_list_demands(tmp_path: Pat
     assert verified(folder) == TAMPERED
 
 
-@pytest.mark.parametrize("rotations", [0, 2])
-def test_the_single_file_never_says_valid_of_keys_that_a_root_certifies(
-    tmp_path: Path, rotations: int
+def test_the_single_file_verifies_what_a_root_certifies_as_the_installed_one_does(
+    tmp_path: Path,
 ) -> None:
-    folder = written(history(rotations), tmp_path / "log")
+    log = history(2)
+    folder = written(log, tmp_path / "log")
     (tmp_path / "part").mkdir()
     part = exported(folder, tmp_path / "part", "--from", 1)
-    policy = tmp_path / "policy"
-    for each in (folder, part):
-        for line in (f"root {ROOT.vkey}", f"log {ROOT.vkey}\nsecond {SECOND.vkey}"):
-            policy.write_text(f"{line}\n")
-            status, said = alone(each, "--policy", str(policy))
-            assert (status, "sentinel-audit verify --root" in said) == (UNKNOWN, True), said
-        for words in ((), ("--root", ROOT.vkey)):
-            status, said = alone(each, *words)
-            assert (status, "sentinel-audit verify --root" in said) == (UNKNOWN, True), said
-            assert "VALID" not in said
+    policy, root, thief = tmp_path / "policy", tmp_path / "root", tmp_path / "thief"
+    policy.write_text(f"root {ROOT.vkey}\n")
+    root.write_text(f"{ROOT.vkey}\n")
+    bad = log.copy()
+    bad.ratchet = bad.ratchet.next()  # without a word about it
+    bad.happen()
+    written(bad, thief)
+    for words in ([], ["--root", ROOT.vkey], ["--root", str(root)], ["--policy", str(policy)]):
+        for each, status in ((folder, VALID), (part, VALID), (thief, TAMPERED)):
+            assert alone(each, *words)[0] == main(["verify", str(each), *words]) == status
+    older = tmp_path / "older.note"
+    older.write_text(
+        certify(msgspec.structs.replace(log.epochs, epochs=log.epochs.epochs[:2]), ROOT)
+    )
+    words = ["--root", ROOT.vkey, "--epochs", str(older)]
+    assert alone(folder, *words)[0] == main(["verify", str(folder), *words]) == TAMPERED
+    words = ["--root", OTHER_ROOT.vkey]
+    assert alone(folder, *words)[0] == main(["verify", str(folder), *words]) == TAMPERED
+    policy.write_text(f"root {ROOT.vkey}\nsecond {SECOND.vkey}\n")
+    words = ["--policy", str(policy)]
+    assert alone(folder, *words)[0] == main(["verify", str(folder), *words]) == TAMPERED

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance import canonical
+from audit.counting import Second
 from audit.entry import timestamp
 from audit.epochs import (
     EpochList,
@@ -27,7 +28,7 @@ from audit.epochs import (
 from audit.errors import EpochError, NoteError, TrustError
 from audit.note import claimed, parse_vkey, sign
 from audit.report import Verdict
-from audit.trust import Second, parse_policy
+from audit.trust import parse_policy
 from tests.audit.builders import ORIGIN, signer
 from tests.audit.epoch_log import (
     BEGIN,
@@ -119,7 +120,9 @@ def certified_anyhow(text: str) -> str:
         lambda d: d["epochs"][1].update(vkey=d["epochs"][0]["vkey"]),
         lambda d: d["epochs"][1].update(vkey=signer(3, name="else.example").vkey),
         lambda d: d["epochs"][1].update(vkey="x"),
+        lambda d: d["epochs"][1].update(vkey=d["epochs"][0]["vkey"] + "\n"),
         lambda d: d["epochs"][1].update(second=signer(3).vkey),
+        lambda d: d["epochs"][1].update(second=signer(3, name="b").vkey + "\n"),
         lambda d: d["epochs"][1].update(not_after=d["epochs"][1]["not_before"]),
         lambda d: d["epochs"][1].update(not_before="2026-01-01"),
         lambda d: d["epochs"][1].update(not_before=d["epochs"][1]["not_after"]),

@@ -75,6 +75,9 @@ def test_a_quorum_is_counted_as_the_file_says(lines: str, saw: list[str], enough
         (LOG + "surprise\n", "line 2: 'surprise'"),
         ("log nonsense\n", "line 1: a vkey is"),
         (LOG + f"log {signer(name='b').vkey}\n", "more than one log"),
+        (LOG + f"second {signer(2).vkey}\n", "a name of its own"),
+        (LOG + f"second {signer(2, name='b').vkey} {'9' * 17}\n", "line 2: 'second'"),
+        (f"root {signer(3, name='l/root').vkey}\nsecond {signer(2, name='l').vkey}\n", "its own"),
         (LOG + LOG, "one key stands in two lines"),
     ],
 )

@@ -8,32 +8,27 @@ import ast
 import json
 import os
 import random
-import re
-import shutil
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from appliance.errors import SentinelError
 from audit import single
 from audit.__main__ import main
 from audit.bundle import write_manifest
-from audit.check import check
 from audit.cosignature import WitnessKey, cosign
 from audit.entry import TYPES, EntryDraft
 from audit.epoch_notes import Demands
 from audit.export import Wanted, take_out
 from audit.note import parse_vkey
+from tests.audit import two_verifiers
 from tests.audit.builders import (
     INCIDENT,
-    PER_SEGMENT,
     chain_of,
     draft,
     note_of,
@@ -42,64 +37,24 @@ from tests.audit.builders import (
     signer,
     uuid_of,
 )
-from tests.audit.mutations import Files, files_of, mutated, mutated_export, write
+from tests.audit.mutations import Files, files_of, mutated, mutated_export
+from tests.audit.two_verifiers import Asked, fresh, plain
 
 MUTATIONS = int(os.environ.get("SENTINEL_MUTATIONS", "600"))
 BATCHES = 4
 VKEY = signer().vkey
-REASON = re.compile(r"^(entry \d+|line \d+ of entries.jsonl|\w+ checkpoint \d+): .*", re.DOTALL)
-"""Why a line is no entry is told in the words of two JSON readers; that it is none, is compared."""
 
 
-def installed(path: Path, since: str | None, export_vkey: str | None = None) -> dict[str, Any]:
-    try:
-        report, live = check(
-            path,
-            demands=Demands(vkeys=(parse_vkey(VKEY),)),
-            since=since,
-            export_vkey=None if export_vkey is None else parse_vkey(export_vkey),
-            segment_entries=PER_SEGMENT,
-        )
-    except SentinelError as error:
-        return {"refused": error.exit_status}
-    except OSError as error:
-        return {"refused": 2, "errno": error.errno}
-    return {**msgspec.to_builtins(report), "live": live}
+def installed(path: Path, since: str | None) -> dict[str, Any]:
+    return two_verifiers.installed(path, Asked(vkey=VKEY, since=since))
 
 
-def alone(path: Path, since: str | None, export_vkey: str | None = None) -> dict[str, Any]:
-    try:
-        return single.check(
-            path,
-            [single.parse_vkey(VKEY)],
-            since,
-            None if export_vkey is None else single.parse_vkey(export_vkey),
-            per_segment=PER_SEGMENT,
-        )
-    except single.Refused as error:
-        return {"refused": error.status}
-    except OSError as error:
-        return {"refused": 2, "errno": error.errno}
-
-
-def plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(each) for each in value]
-    return REASON.sub(r"\1", value) if isinstance(value, str) else value
+def alone(path: Path, since: str | None) -> dict[str, Any]:
+    return two_verifiers.alone(path, Asked(vkey=VKEY, since=since))
 
 
 def same(path: Path, since: str | None, case: object, export_vkey: str | None = None) -> str:
-    one, other = installed(path, since, export_vkey), alone(path, since, export_vkey)
-    assert plain(one) == plain(other), f"case {case}"
-    return str(one.get("verdict", "refused"))
-
-
-def fresh(folder: Path, files: "Files") -> Path:
-    shutil.rmtree(folder, ignore_errors=True)
-    write(files, folder)
-    return folder
+    return two_verifiers.same(path, Asked(vkey=VKEY, since=since, export_vkey=export_vkey), case)
 
 
 @pytest.mark.parametrize("batch", range(BATCHES))
@@ -332,6 +287,16 @@ POLICIES = [
     f"{LOG_LINE} a b",
     f"{LOG_LINE}\nquorum w0",
     f"{LOG_LINE}\nroot {VKEY}",
+    f"{LOG_LINE}\nsecond {signer(4, name='log.example/hub/second').vkey} 9",
+    f"{LOG_LINE}\nsecond {signer(4, name='log.example/hub/second').vkey} 8",
+    f"{LOG_LINE}\nsecond {signer(4, name='log.example/hub/second').vkey}",
+    f"{LOG_LINE}\nsecond {signer(4, name='log.example/hub/second').vkey} -1",
+    f"{LOG_LINE}\nsecond {signer(4, name='log.example/hub/second').vkey} 1 1",
+    f"{LOG_LINE}\nsecond {signer(4, name='log.example/hub/second').vkey} {'9' * 17}",
+    f"{LOG_LINE}\nsecond {signer(4).vkey} 9",
+    f"{LOG_LINE}\nsecond",
+    f"root {signer(4, name='log.example/hub/root').vkey}",
+    f"root {signer(4, name='log.example/hub/root').vkey}\nsecond {signer(5).vkey}",
     f"{LOG_LINE}\nwitness w0 {VKEY}",
     f"{LOG_LINE}\nlog {WITNESSES[0]}",
     f"{ALL}quorum w0",

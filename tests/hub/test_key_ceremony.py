@@ -189,3 +189,37 @@ def test_an_entry_from_the_future_does_not_make_the_log_look_forged(
     notary.stop()
     assert "a clock is wrong" in notary.said()
     officer.run(command("verify log"))
+
+
+def test_a_log_of_one_key_is_moved_to_epochs_as_the_documents_say(
+    tmp_path: Path, dsn: str, database: Database
+) -> None:
+    officer, notary = Officer(tmp_path), EpochNotary(tmp_path, dsn)
+    config = tmp_path / "notary.toml"
+    epochs = config.read_text()
+    key = f'key = "{tmp_path}/audit.key"\n'
+    config.write_text("".join(x for x in epochs.splitlines(True) if "epoch" not in x) + key)
+    try:
+        offer_many(database, 5)
+        notary.start()
+        until(lambda: not outbox(database) and notary.last_note() != "")
+        notary.stop()
+        officer.run("sentinel-audit keys root --log site.example/log --out root.key")
+        officer.run(command("--adopt"))
+        config.write_text(epochs + key)
+        offer_many(database, 5)
+        notary.start()
+        until(lambda: not outbox(database) and "key.epochs" in notary.types())
+        officer.run(command("keys rotate"))
+        notary.stop()
+        assert not (tmp_path / "audit.key").exists()
+        assert notary.types().count("key.rotate") == 2
+        assert "VALID" in officer.run(command("verify log"))
+        config.write_text(epochs)  # the key's line is taken out afterwards
+        notary.start()
+        until(lambda: notary.types().count("log.resume") == 2)
+        notary.stop()
+        officer.run(command("verify log"))
+    finally:
+        if notary.process is not None and notary.process.poll() is None:
+            notary.end(signal.SIGKILL)
