@@ -59,6 +59,7 @@ class NotarySettings(Settings, frozen=True, kw_only=True):
     epoch_root: Path | None = None  # the vkey of the root key that certified it
     epoch_state: Path | None = None  # the secret of the current epoch; replaced at each rotation
     rotate_before_s: Seconds = 3600.0  # the key changes so long before its epoch ends
+    trust_root: Path | None = None  # the site's TUF root: who may decide to go on after a fork
     second: SecondSigner | None = None  # Vault signs, too; while it does not, the log waits
     idle_checkpoint_s: Seconds = 60.0  # a time.status entry, so that silence is evidence
     group: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 256  # entries per commit, at most

@@ -105,3 +105,18 @@ LEFT JOIN LATERAL (
 WHERE node.seen_at IS NOT NULL
 ORDER BY node.seen_size, node.name
 LIMIT 500;
+
+-- decision_entries --
+-- Decisions to go on with a log that was set back, the newest first
+SELECT seq, line FROM audit_entry WHERE type = 'log.fork' AND seq < %(size)s
+ORDER BY seq DESC LIMIT 16;
+
+-- decision_entry --
+-- Where one decision stands in the log
+SELECT seq FROM audit_entry
+WHERE type = 'log.fork' AND line::jsonb -> 'body' ->> 'statement' = %(statement)s
+ORDER BY seq LIMIT 1;
+
+-- given_up_notes --
+-- The evidence of nodes that do not follow our log, for a decision about it
+SELECT node, reason, notes FROM log_fork WHERE ended_at IS NULL ORDER BY node;
