@@ -67,3 +67,9 @@ class ForkError(AuditRefusedError):
     """A decision to go on with a log that was set back does not count."""
 
     code = "fork"
+
+
+class WitnessError(SentinelError):
+    """A witness cannot keep what it has seen, and so it says nothing."""
+
+    code = "witness"
