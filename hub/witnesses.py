@@ -89,6 +89,14 @@ class Witnesses:
             nodes = [node for node in nodes if self._may_be_offered(node)]
         return await asyncio.to_thread(self._offers, nodes) if nodes else []
 
+    def current(self, newest: Newest | None) -> Newest | None:
+        """The checkpoint that makes its round: all are asked for the same one."""
+        if newest is not None and (
+            self._round is None or self._is_due() or self._round.size > newest.size
+        ):
+            self._round, self._round_at = newest, time.monotonic()
+        return self._round
+
     async def proof(self, node: str, size: int) -> tuple[int, tuple[bytes, ...]]:
         """Where a node stands, and the proof between there and a checkpoint of this size."""
         return await asyncio.to_thread(self._proof, node, size)
@@ -213,8 +221,7 @@ class Witnesses:
                 return []
             leaves = leaf_hashes(work)
             self.tree.follow(newest.size, newest.root, leaves=leaves)
-            if self._round is None or self._is_due() or self._round.size > newest.size:
-                self._round, self._round_at = newest, time.monotonic()
+            self.current(newest)
             offers = (
                 (
                     node,
