@@ -85,7 +85,9 @@ def ask(http: httpx.Client, one: Outside, *, old: int, path: tuple[bytes, ...], 
                     return Said(why="its answer is too long")
             return _read(one, note, answer, data)
     except httpx.HTTPError as error:
-        return Said(why=shown(f"it does not answer: {error or type(error).__name__}", most=200))
+        return Said(
+            why=shown(f"it does not answer: {str(error) or type(error).__name__}", most=200)
+        )
 
 
 def _read(one: Outside, note: str, answer: httpx.Response, data: bytes) -> Said:

@@ -64,21 +64,20 @@ class Submitter:
                 if not well and stop.wait(self._pause()):
                     return
 
-    def turn(self, http: httpx.Client) -> bool:
+    def turn(self, http: httpx.Client, *, tries: int = TRIES) -> bool:
         """Ask it to cosign the checkpoint that makes its round; whether all is well with it."""
         # 1. it has not cosigned this one yet     4. 409: it stands elsewhere, so the proof is made
         # 2. the proof starts where it stands        from there; before our log: an alarm
         # 3. a cosignature that verifies counts   5. it says our proof is none: an alarm
-        for _ in range(TRIES):
-            question = self._question()  # 1 and 2
-            if question is None:
-                return True
-            note = question.target.note
-            said = ask(http, self.one, old=question.old, path=question.path, note=note)
-            if said.size in (None, question.old) or (said.size or 0) > question.newest:
-                break
+        question = self._question()  # 1 and 2
+        if question is None:
+            return True
+        note = question.target.note
+        said = ask(http, self.one, old=question.old, path=question.path, note=note)
+        if said.size is not None and question.old != said.size <= question.newest and tries > 1:
             with self.db.transaction() as work:  # 4
                 work.run("outside_moved", name=self.one.key.name, size=said.size)
+            return self.turn(http, tries=tries - 1)
         with self.db.transaction() as work:
             if said.cosignature:
                 self._cosigned(work, said.cosignature, question.target)  # 3

@@ -23,6 +23,7 @@ from appliance.ids import uuid7
 from appliance.people import statement
 from appliance.records import Outcome
 from audit import fork_decision, proof
+from audit.__main__ import main as sentinel_audit
 from audit.checkpoint import parse_text
 from audit.entry import decode
 from audit.merkle import Subtrees
@@ -296,6 +297,46 @@ def test_what_is_no_decision_is_refused(site: SetBack, data: bytes) -> None:
     site.record(site.signed(site.statement(), *ADMINS))
     site.is_refused("", decision=data)
     assert site.offer(decision=data).refusal
+
+
+# What an auditor is told.
+
+
+def verify(site: SetBack, *words: str, to: Any) -> tuple[int, str]:
+    status = sentinel_audit(["verify", str(site.forge.folder / "fork"), *words])
+    return status, to.readouterr().out
+
+
+def people_file(site: SetBack, *operators: Operator) -> str:
+    path = site.forge.folder / "people.json"
+    path.write_bytes(records.to_json(people(*operators)))
+    return str(path)
+
+
+@pytest.mark.parametrize("key", [0, 1], ids=["ed25519", "webauthn"])
+def test_verify_tells_the_decision_in_a_sentence_and_checks_both_signatures(
+    site: SetBack, capsys: pytest.CaptureFixture[str], key: int
+) -> None:
+    site.record(site.signed(site.statement(), *ADMINS, key=key))
+    status, told = verify(site, to=capsys)
+    assert status == 0, told
+    assert "ada and bob decided that the log goes on from 3 entries" in told
+    assert "the hub's disk failed" in told
+    assert "signatures: not checked" in told
+    status, told = verify(site, "--people", people_file(site, *ADMINS), to=capsys)
+    assert status == 0, told
+    assert "signatures: good" in told
+
+
+@pytest.mark.parametrize("by", [(), (ADMINS[0],), (ADMINS[0], Operator("bob", role="admin"))])
+def test_verify_calls_a_log_tampered_whose_decision_two_administrators_did_not_sign(
+    site: SetBack, capsys: pytest.CaptureFixture[str], by: tuple[Operator, ...]
+) -> None:
+    """The log's key alone can write such an entry; it cannot make it good."""
+    site.record(site.signed(site.statement(), *by))
+    status, told = verify(site, "--people", people_file(site, *ADMINS), to=capsys)
+    assert status == 1
+    assert "TAMPERED: entry 3 is a decision that does not hold" in told
 
 
 def _place(note: str) -> dict[str, Any]:
