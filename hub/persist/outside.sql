@@ -45,3 +45,11 @@ WHERE witness = %(name)s AND size = %(size)s AND root = %(root)s;
 -- view_outside --
 -- Witnesses that are no nodes, for the console
 SELECT name, url, size, asked_at, trouble, alarmed_at FROM outside_witness ORDER BY name;
+
+-- view_decisions --
+-- Decisions to go on after the log was set back, the newest first, for the console
+SELECT seq, ts, line::jsonb -> 'body' -> 'people' AS people,
+       line::jsonb -> 'body' ->> 'reason' AS reason,
+       (line::jsonb -> 'body' ->> 'old_size')::bigint AS old_size,
+       (line::jsonb -> 'body' ->> 'new_size')::bigint AS new_size
+FROM audit_entry WHERE type = 'log.fork' ORDER BY seq DESC LIMIT 8;

@@ -226,7 +226,7 @@ def test_a_hub_restored_from_an_old_backup_is_noticed_and_runs_nothing(
         assert "the hub was set back" in str(forks(site)[NAME]["reason"])
         with Console(site.site.console_url, ca=site.site.ca) as console:
             wait_for(lambda: signed_in(console, site), within_s=60, why="the console")
-            assert "does not follow this hub" in console.page("/incidents")
+            assert "do not follow this hub" in console.page("/incidents")
             notes = console.page("/nodes/demo-node/fork")
         assert notes.count("\u2014 demo.sentinel.internal/log ") == 2
         assert f"\n{accepted}\n" in notes
