@@ -161,10 +161,10 @@ def pinned(database: Database) -> str:
 
 
 def test_witnesses_elsewhere_and_decisions_are_told_and_what_they_say_is_text(
-    database: Database, sign_in: SignIn
+    database: Database, signed_in: SignIn
 ) -> None:
     seed.node(database)
-    browser = sign_in("viewer")
+    browser = signed_in("viewer-1")
     assert "Witnesses elsewhere" not in browser.get("/nodes").text
     body = {"people": ["ada", "<b>bob"], "reason": "<i>a disk", "old_size": 120, "new_size": 100}
     sql(database,
