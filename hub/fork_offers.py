@@ -7,7 +7,6 @@ it may not have had the newest list of people.
 
 import logging
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from appliance import records
@@ -15,7 +14,7 @@ from appliance.errors import SentinelError
 from appliance.wire import sentinel_pb2 as pb
 from audit import fork_decision
 from audit.entry import decode
-from audit.note import Vkey
+from audit.note import parse_vkey
 from hub.log_tree import LeafHashes, LogTree
 from hub.persist.database import Work
 from hub.persist.witness import Newest
@@ -30,7 +29,7 @@ class ForkOffers:
     """What was offered to whom on the present streams."""
 
     tree: LogTree
-    vkeys: Sequence[Vkey]
+    vkey: str  # of the audit log, or all of them, one a line
     _sent: dict[str, float] = field(default_factory=dict)
 
     def offer(
@@ -39,10 +38,12 @@ class ForkOffers:
         """The decision for a node that stands there; None: there is none, or it was just sent."""
         if time.monotonic() - self._sent.get(node, -AGAIN_S) < AGAIN_S:
             return None
-        for row in work.all("decision_entries", size=newest.size):
+        rows = work.all("decision_entries", size=newest.size)
+        vkeys = [parse_vkey(line) for line in self.vkey.split()] if rows else []
+        for row in rows:
             try:
                 entry = decode(row["line"].encode())
-                _, decision = fork_decision.in_entry(entry, self.vkeys)
+                _, decision = fork_decision.in_entry(entry, vkeys)
             except SentinelError as error:
                 _log.error("entry %s is no decision: %s", row["seq"], error)
                 continue

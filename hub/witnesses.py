@@ -65,8 +65,7 @@ class Witnesses:
 
     def __post_init__(self) -> None:
         """What was decided about the log is offered by the same tree."""
-        vkeys = [parse_vkey(line) for line in self.vkey.split()]
-        self._decisions = ForkOffers(self.tree, vkeys)
+        self._decisions = ForkOffers(self.tree, self.vkey)
 
     async def heard(self, node: str, message: pb.LogSeen) -> None:
         """A node says where it stands."""
