@@ -9,12 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from agent.durable import write_durably
 from agent.errors import JournalError
 from appliance import report_chain
-from appliance.envelope import load_key
+from appliance.envelope import load_key, private_pem
 from appliance.errors import EnvelopeError, SettingsError
 from audit.cosignature import WitnessKey
 from audit.note import is_name
@@ -51,5 +50,6 @@ def shown(folder: Path, node: str) -> Iterator[str]:
 def _make(path: Path) -> None:
     # From the kernel, not `generate()`: OpenSSL's own generator costs the executor half a megabyte.
     key = Ed25519PrivateKey.from_private_bytes(os.urandom(32))
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    write_durably(path, pem)  # a crash before leaves no key, and the next start makes one
+    write_durably(
+        path, private_pem(key).encode()
+    )  # a crash before leaves no key, and the next start makes one

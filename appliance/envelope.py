@@ -5,8 +5,8 @@ one type never open as another. An envelope is JSON: `payload_type`, `payload` (
 (SHA-256 of the raw public key, hex) and `signature` (base64). It has one spelling: base64 has
 unused bits and JSON has spaces, and an envelope that says the same otherwise is refused.
 
-Who only opens envelopes, as the executor, does without cryptography's `serialization`: it brings
-SSH and RSA along, 1.3 MB on every node. Private keys are read and written with it.
+Ed25519 keys in PEM have one form each (RFC 8410, no attributes), read and written here without
+cryptography's `serialization`: that brings SSH and RSA along, 1.3 MB on every node.
 """
 
 import base64
@@ -22,8 +22,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from appliance.errors import EnvelopeError
 
 ORDER_TYPE = "application/vnd.sentinel.order+json;v=1"
-_PEM = ("-----BEGIN PUBLIC KEY-----", "-----END PUBLIC KEY-----")
-_ED25519 = bytes.fromhex("302a300506032b6570032100")  # what precedes the 32 bytes (RFC 8410)
+_KEY_BYTES = 32
+_PUBLIC = bytes.fromhex("302a300506032b6570032100")  # what precedes the 32 bytes (RFC 8410)
+_PRIVATE = bytes.fromhex("302e020100300506032b657004220420")
 MAX_ENVELOPE_BYTES = 1024 * 1024  # an order with all its evidence is far below
 
 
@@ -76,63 +77,66 @@ def key_id(key: Ed25519PublicKey) -> str:
 
 def make_key(path: Path) -> Ed25519PrivateKey:
     """A new private key in `path` (mode 0600) with its public half in `path`.pub."""
-    from cryptography.hazmat.primitives import serialization as form  # noqa: PLC0415 - see above
-
     key = Ed25519PrivateKey.generate()
-    private = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
     path.touch(mode=0o600, exist_ok=False)
-    path.write_bytes(private)
-    path.with_suffix(".pub").write_bytes(
-        key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
-    )
+    path.write_text(private_pem(key), encoding="ascii")
+    path.with_suffix(".pub").write_text(public_pem(key.public_key()), encoding="ascii")
     return key
 
 
 def load_key(path: Path) -> Ed25519PrivateKey:
-    """An Ed25519 private key from a PEM file."""
-    from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415 - see above
-        load_pem_private_key,
-    )
-
-    try:
-        key = load_pem_private_key(path.read_bytes(), password=None)
-    except (OSError, ValueError) as error:
-        raise EnvelopeError(f"{path}: cannot read the private key: {error}") from error
-    if not isinstance(key, Ed25519PrivateKey):
-        raise EnvelopeError(f"{path}: expected an Ed25519 key, got {type(key).__name__}")
-    return key
+    """An Ed25519 private key from a PEM file, not encrypted."""
+    raw = _from_pem(_read(path, "private"), "PRIVATE KEY", _PRIVATE, name=str(path))
+    return Ed25519PrivateKey.from_private_bytes(raw)
 
 
 def load_public_key(path: Path) -> Ed25519PublicKey:
-    """An Ed25519 public key from a PEM file, which has one form for these (RFC 8410)."""
-    try:
-        text = path.read_text(encoding="ascii")
-    except (OSError, ValueError) as error:
-        raise EnvelopeError(f"{path}: cannot read the public key: {error}") from error
-    return parse_public_key(text, name=str(path))
+    """An Ed25519 public key from a PEM file."""
+    return parse_public_key(_read(path, "public"), name=str(path))
 
 
 def parse_public_key(text: str, *, name: str) -> Ed25519PublicKey:
-    """An Ed25519 public key from PEM, which has one form for these (RFC 8410).
+    """An Ed25519 public key from PEM; `name` says where it came from."""
+    return Ed25519PublicKey.from_public_bytes(_from_pem(text, "PUBLIC KEY", _PUBLIC, name=name))
 
-    `name` says where it came from.
-    """
-    lines = text.split("\n")
-    try:
-        der = base64.b64decode("".join(lines[1:-2]), validate=True)
-    except ValueError as error:
-        raise EnvelopeError(f"{name}: cannot read the public key: {error}") from error
-    if [lines[0], *lines[-2:]] != [*_PEM, ""]:
-        raise EnvelopeError(f"{name}: expected a PEM file with a public key and nothing else")
-    if not der.startswith(_ED25519) or len(der) != len(_ED25519) + 32:
-        raise EnvelopeError(f"{name}: expected an Ed25519 key")
-    return Ed25519PublicKey.from_public_bytes(der[len(_ED25519) :])
+
+def private_pem(key: Ed25519PrivateKey) -> str:
+    """A private key in that form."""
+    return _pem("PRIVATE KEY", _PRIVATE + key.private_bytes_raw())
 
 
 def public_pem(key: Ed25519PublicKey) -> str:
     """A public key in that form."""
-    der = _ED25519 + key.public_bytes_raw()
-    return "\n".join([_PEM[0], base64.b64encode(der).decode(), _PEM[1], ""])
+    return _pem("PUBLIC KEY", _PUBLIC + key.public_bytes_raw())
+
+
+def _read(path: Path, kind: str) -> str:
+    try:
+        return path.read_text(encoding="ascii")
+    except (OSError, ValueError) as error:
+        raise EnvelopeError(f"{path}: cannot read the {kind} key: {error}") from error
+
+
+def _pem(label: str, der: bytes) -> str:
+    body = base64.b64encode(der).decode()
+    return f"-----BEGIN {label}-----\n{body}\n-----END {label}-----\n"
+
+
+def _from_pem(text: str, label: str, prefix: bytes, *, name: str) -> bytes:
+    """The 32 bytes of a key; the whole text has to be the one form of it."""
+    begin, end = _pem(label, b"").split("\n\n")
+    body = text.removeprefix(f"{begin}\n").removesuffix(f"\n{end}")
+    if f"{begin}\n{body}\n{end}" != text:
+        raise EnvelopeError(f"{name}: expected a PEM file with a {label.lower()} and nothing else")
+    try:
+        der = base64.b64decode(body, validate=True)
+    except ValueError as error:
+        raise EnvelopeError(f"{name}: cannot read the {label.lower()}: {error}") from error
+    if not der.startswith(prefix) or len(der) != len(prefix) + _KEY_BYTES:
+        raise EnvelopeError(f"{name}: expected an Ed25519 key")
+    if _pem(label, der) != text:
+        raise EnvelopeError(f"{name}: base64 is spelled otherwise than it is written")
+    return der[len(prefix) :]
 
 
 def _spell(payload_type: str, payload: bytes, key: str, signature: bytes) -> bytes:

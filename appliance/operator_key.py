@@ -5,7 +5,6 @@ import binascii
 import hashlib
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from appliance.envelope import key_id
 from appliance.errors import RefusedError
@@ -17,7 +16,7 @@ _RAW_KEY_BYTES = 32
 
 def credential(key: Ed25519PrivateKey) -> KeyCredential:
     """The public half of a key, as people.json names it."""
-    raw = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    raw = key.public_key().public_bytes_raw()
     return KeyCredential(
         credential_id=key_id(key.public_key()), public_key=base64.b64encode(raw).decode()
     )

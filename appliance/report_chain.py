@@ -11,7 +11,6 @@ import binascii
 import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from appliance import records
 from appliance.envelope import key_id
@@ -45,7 +44,7 @@ def is_signed_by(report: Report, public: Ed25519PublicKey) -> bool:
 
 def spelled(public: Ed25519PublicKey) -> str:
     """A public key as it travels: 32 bytes in base64."""
-    return base64.b64encode(public.public_bytes(Encoding.Raw, PublicFormat.Raw)).decode()
+    return base64.b64encode(public.public_bytes_raw()).decode()
 
 
 def read_key(text: str) -> Ed25519PublicKey:

@@ -138,7 +138,7 @@ class Assembly:
     def _start_node(self, chosen: Site) -> None:
         socket = chosen.root / "executor" / "socket"
         socket.unlink(missing_ok=True)
-        self._daemon(chosen, "executor", "-m", "agent.executor")
+        self._daemon(chosen, "executor", "-m", "agent.executor_process")
         self._wait("executor", socket.exists)
         self._daemon(chosen, "agent", "-m", "agent", "run")
         self.say("start", f"agent and executor of {site.NODE}, {chosen.mode.value}")

@@ -165,7 +165,7 @@ def test_systemd_hears_that_the_service_is_ready(
         (50, "innocent", ["/usr/sbin/sshd", "-D"]),
         (50, "postgres", ["postgres: checkpointer"]),
         (50, "systemd-journal", ["/usr/lib/systemd/systemd-journald"]),
-        (50, "python3", ["python3", "-m", "agent.executor", "--config", "x"]),
+        (50, "python3", ["python3", "-m", "agent.executor_process", "--config", "x"]),
         (50, "sentinel-agent", ["/opt/bin/python", "/usr/bin/sentinel-agent", "run"]),
         (50, "kworker/0:1", []),
         (50, "dbus-daemon", ["dbus-daemon", "--system"]),
@@ -191,7 +191,7 @@ def test_an_ordinary_program_is_not_protected(name: str, command: list[str]) -> 
     ("module", "heavy"),
     [
         ("agent.loop", ["cryptography", "policy", "audit", "bashlex"]),
-        ("agent.executor", ["grpc", "psutil", "sqlite3", "google.protobuf", "bashlex"]),
+        ("agent.executor_process", ["grpc", "psutil", "sqlite3", "google.protobuf", "bashlex"]),
     ],
 )
 def test_each_process_loads_only_what_it_needs(module: str, heavy: list[str]) -> None:

@@ -473,7 +473,7 @@ def test_clear_fork_with_a_checkpoint_follows_a_restored_hub_from_there_and_no_o
 
 
 def _clear_fork(config: Path, *words: str) -> int:
-    from agent.executor import main  # noqa: PLC0415 - beside its one use
+    from agent.executor_process import main  # noqa: PLC0415 - beside its one use
 
     return main(["clear-fork", "--config", str(config), *words])
 

@@ -122,7 +122,7 @@ def test_a_halt_kills_the_command_that_runs_and_no_other_is_started(
     book = forge.folder / "state" / "journal.jsonl"
     wait_for(lambda: '"started"' in book.read_text())
     forge.executor.halt(HALT, by_root=False)
-    thread.join(10)
+    thread.join(60)
     (report,) = told
     assert report.outcome is Outcome.FAILED
     assert "killed" in report.reason
@@ -243,7 +243,7 @@ def executor(tmp_path: Path, forge: Forge) -> Iterator[ExecutorProcess]:
 
 def command(executor: ExecutorProcess, *words: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", "agent.executor", "--config", str(executor.config), *words],
+        [sys.executable, "-m", "agent.executor_process", "--config", str(executor.config), *words],
         capture_output=True,
         text=True,
         check=False,

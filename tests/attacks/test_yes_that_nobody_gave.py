@@ -453,6 +453,6 @@ def test_argument_vectors_other_than_the_command_reads_run_nothing(
 
 
 def test_the_large_library_is_not_in_the_executor() -> None:
-    code = "import agent.executor, sys; print('webauthn' in sys.modules)"
+    code = "import agent.executor_process, sys; print('webauthn' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -2,13 +2,16 @@
 
 import importlib.metadata
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from packaging.requirements import Requirement
 
 from agent.executor_socket import Client
+from appliance import records
 from appliance.records import (
     FileEvidence,
     Finding,
@@ -28,23 +31,20 @@ from tests.e2e.host import Host, wait_for
 
 _REPOSITORY = Path(__file__).parents[2]
 _CODE = ("agent", "appliance", "audit", "policy")
-_LIBRARIES = ("msgspec", "cryptography", "cffi", "pycparser", "bashlex", "tomli", "orjson",
-              "typing_extensions")  # fmt: skip
+_LIBRARIES = ("msgspec", "cryptography", "bashlex", "tomli", "orjson", "webauthn")
 _HOME = "/usr/lib/sentinel-test"
 _STATE = "/var/lib/sentinel-executor"
 _SOCKET = "/run/sentinel/executor.socket"
 _PROBE = "/usr/local/sbin/sandbox-probe"
 
-_UNIT = f"""
-[Unit]
-Description=Sentinel executor
+_UNIT = _REPOSITORY / "systemd" / "sentinel-executor.service"
+# The shipped unit, but with the code of this repository and the host's interpreter.
+_DROP_IN = f"""
 [Service]
-Type=exec
 Environment=PYTHONPATH={_HOME} PYTHONDONTWRITEBYTECODE=1
-ExecStart=/usr/bin/python3.11 -m agent.executor --config /etc/sentinel/executor.toml
-RuntimeDirectory=sentinel
-KillMode=mixed
-StateDirectory=sentinel-executor
+ExecStart=
+ExecStart=/usr/bin/python3.11 -m agent.executor_process --config /etc/sentinel/executor.toml
+Restart=no
 """
 _SETTINGS = f"""
 node = "{NODE}"
@@ -53,6 +53,8 @@ state_dir = "{_STATE}"
 order_key = "/etc/sentinel/order.pub"
 audit_vkey = "/etc/sentinel/log.vkey"
 policy = "{_HOME}/rules"
+people = "/etc/sentinel/people.json"
+most_actions_per_hour = 100
 mode = "live"
 run_in = "units"
 [limits]
@@ -132,7 +134,7 @@ class Orders:
         """Code, libraries, policy, keys and a service; then the executor runs."""
         for name in _CODE:
             self.host.put(_REPOSITORY / name, _HOME)
-        for name in _LIBRARIES:
+        for name in _with_what_they_need(_LIBRARIES):
             self._library(name)
         rules = self.forge.folder / "rules"
         rules.mkdir()
@@ -145,7 +147,10 @@ class Orders:
         self.host.write("/etc/sentinel/order.pub", public.decode())
         self.host.write("/etc/sentinel/log.vkey", self.forge.signer.vkey)
         self.host.write("/etc/sentinel/executor.toml", _SETTINGS)
-        self.host.write("/etc/systemd/system/sentinel-executor.service", _UNIT)
+        people = records.to_json(self.forge.trust.people)
+        self.host.write("/etc/sentinel/people.json", people.decode())
+        self.host.write(f"/etc/systemd/system/{_UNIT.name}", _UNIT.read_text())
+        self.host.write(f"/etc/systemd/system/{_UNIT.name}.d/test.conf", _DROP_IN)
         self.host.write(_PROBE, Path(__file__).with_name("probe.py").read_text(), mode="755")
         self.host.run("systemctl", "daemon-reload")
         self.start()
@@ -246,12 +251,23 @@ class Orders:
             argv=verdict.program.argvs,
             risk=verdict.risk,
         )
-        shown = changed(self.forge.shown(finding), steps=(step,), policy_digest=self.bundle.digest)
-        return self.forge.order(finding, shown=shown, timeout_s=timeout_s)
+        people = self.forge.trust.people
+        needed = people.needed([verdict.risk]) if people else 1
+        shown = changed(
+            self.forge.shown(finding, approvals_needed=needed),
+            steps=(step,),
+            policy_digest=self.bundle.digest,
+        )
+        said = [self.forge.approve(shown, by=place) for place in range(needed)]
+        approvals = self.forge.logged(shown, *said)
+        return self.forge.order(finding, shown=shown, approvals=approvals, timeout_s=timeout_s)
 
     def submit(self, order: Order) -> None:
         """Hand it to the executor on the host."""
-        answer = self.client.submit(self.forge.seal(order))
+        standing = self.client.witness().standing
+        assert standing is not None
+        proof = self.forge.proof(order, seen_size=standing.size)
+        answer = self.client.submit(self.forge.seal(order), proof)
         assert not answer.refused, answer
 
     def report_on(self, order: Order, *, within_s: float = 60) -> Report:
@@ -269,3 +285,19 @@ class Orders:
         order = self.order(command, timeout_s=timeout_s, **named)
         self.submit(order)
         return self.report_on(order)
+
+
+def _with_what_they_need(names: Iterable[str]) -> set[str]:
+    """These libraries and, as their metadata says, those that they need here."""
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        found.add(name)
+        needs = [Requirement(text) for text in importlib.metadata.requires(name) or []]
+        waiting += [
+            one.name for one in needs if one.marker is None or one.marker.evaluate({"extra": ""})
+        ]
+    return found

@@ -110,6 +110,7 @@ def test_an_acting_form_works_in_its_sandbox(host: Host, orders: Orders, trial: 
         command, after = command.replace("VICTIM", pid), after.replace("VICTIM", pid)
         pids = (int(pid),)
     report = orders.give(command, pids=pids, **trial.named)
+    assert report.steps, report.reason
     assert trial.says in report.steps[0].output
     assert (report.outcome is Outcome.SUCCEEDED) is (not trial.says), report
     host.sh(after)

@@ -36,7 +36,7 @@ def test_the_executor_says_where_commands_run(host: Host) -> None:
     said = host.sh("journalctl --no-pager -u sentinel-executor")
     assert re.search(r"each command in a transient unit of systemd \d+", said)
     checked = host.sh(
-        "PYTHONPATH=/usr/lib/sentinel-test python3.11 -m agent.executor --check-config"
+        "PYTHONPATH=/usr/lib/sentinel-test python3.11 -m agent.executor_process --check-config"
     )
     assert "each command in a transient unit of systemd" in checked
 

@@ -52,7 +52,7 @@ class ExecutorProcess:
     def start(self) -> None:
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "agent.executor", "--config", str(self.config)],
+                [sys.executable, "-m", "agent.executor_process", "--config", str(self.config)],
                 stdout=output,
                 stderr=output,
                 env=self.environment,
@@ -143,7 +143,8 @@ def test_killed_while_a_command_runs_the_outcome_is_unknown_and_it_never_runs_ag
     executor = ExecutorProcess(tmp_path, forge, policy=f'policy = "{rules.folder}"\n')
     executor.start()
     finding = forge.finding()
-    shown = rules.shown(forge, finding, "sleep 60")
+    sleeps = "sleep 517"  # nobody else's: it is found by its words below
+    shown = rules.shown(forge, finding, sleeps)
     order = forge.order(finding, shown=shown, timeout_s=60.0)
     executor.client.submit(forge.seal(order))
     book = executor.state / "journal.jsonl"
@@ -157,7 +158,7 @@ def test_killed_while_a_command_runs_the_outcome_is_unknown_and_it_never_runs_ag
     lines = [json.loads(line)["what"] for line in book.read_text().splitlines()]
     assert lines.count("started") == 1
     executor.kill()
-    subprocess.run(["pkill", "-x", "-f", "sleep 60"], check=False)
+    subprocess.run(["pkill", "-x", "-f", sleeps], check=False)
 
 
 def test_killed_after_the_claim_and_before_the_first_command_nothing_has_run(
@@ -259,7 +260,7 @@ def test_wrong_settings_are_one_clear_line(
         [
             sys.executable,
             "-m",
-            "agent.executor",
+            "agent.executor_process",
             "--config",
             str(executor.config),
             "--check-config",

@@ -43,7 +43,7 @@ def grow(forge: Forge, count: int = 1) -> str:
 
 def command(executor: ExecutorProcess, *words: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", "agent.executor", *words, "--config", str(executor.config)],
+        [sys.executable, "-m", "agent.executor_process", *words, "--config", str(executor.config)],
         capture_output=True,
         text=True,
         check=False,

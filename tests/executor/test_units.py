@@ -10,7 +10,7 @@ import pytest
 from agent import units
 from agent.command_limits import CommandLimits
 from agent.errors import UnitError
-from agent.executor import _place
+from agent.executor_process import _place
 from agent.executor_settings import ExecutorSettings
 from agent.run_program import Command
 from agent.sandbox import CAPABILITIES, sandbox

@@ -71,7 +71,7 @@ def hub(tmp_path: Path, signers: Signers) -> Iterator[TakenOver]:
             f'[identity]\ncertificate = "{identity.certificate}"\nkey = "{identity.key}"\n'
             f'ca = "{identity.ca}"\n'
         )
-        for name, words in (("executor", ["agent.executor"]), ("agent", ["agent", "run"])):
+        for name, words in (("executor", ["agent.executor_process"]), ("agent", ["agent", "run"])):
             log = stack.enter_context((folder / f"{name}.log").open("wb"))
             process = subprocess.Popen(
                 [sys.executable, "-m", *words, "--config", str(folder / f"{name}.toml")],
