@@ -18,6 +18,7 @@ from msgspec import structs
 
 from agent import (
     budget,
+    decided,
     moment,
     order_check,
     prctl,
@@ -195,6 +196,9 @@ class Executor:
         Raises `LogStaleError` when the proof does not start here. Without a note it only tells.
         """
         vkeys = self.trust.audit_vkeys
+        if proof.decision:
+            with self._judging:
+                return decided.take(self.trust, note, proof)
         if note:
             try:
                 self.trust.log.accept(note, proof, vkeys=self.trust.audit_keys or ())

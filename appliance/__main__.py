@@ -19,6 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _fleet_parsers(commands)
     _approve_parser(commands)
     _setup_parser(commands)
+    _log_parser(commands)
     asked = parser.parse_args(argv)
     try:
         return int(asked.run(asked))
@@ -119,6 +120,21 @@ def _setup(asked: argparse.Namespace) -> int:
     from vault.setup import command
 
     return command.run(asked)
+
+
+def _log_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    from appliance import log_options
+
+    what = "the audit log: go on with one that was set back, by two administrators' decision"
+    log = commands.add_parser("log", help=what, description=what)
+    log_options.add_arguments(log)
+    log.set_defaults(run=_log)
+
+
+def _log(asked: argparse.Namespace) -> int:
+    from appliance import log_fork
+
+    return log_fork.run(asked)
 
 
 def _user(asked: argparse.Namespace) -> int:

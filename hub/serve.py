@@ -16,12 +16,13 @@ from appliance.errors import LaunchError, SentinelError, TrustError
 from appliance.wire import sentinel_pb2_grpc
 from audit.counting import parse_keys
 from audit.errors import VkeyError
-from hub import policy, publish, secrets
+from hub import outside_witnesses, policy, publish, secrets
 from hub.dispatch import OrderDesk
 from hub.errors import DatabaseError, NotaryError
 from hub.ingest import Ingest, utc_now
 from hub.live import LiveOutputs
 from hub.nodes import Nodes
+from hub.outside_witness import named
 from hub.persist import ingest as storage
 from hub.persist import migrate
 from hub.persist.database import Database
@@ -73,6 +74,8 @@ def run(settings: ServeSettings) -> int:
         thread.start()
         try:
             witnesses = Witnesses(db, desk.tree, desk.vkey)
+            outside = named(settings.witnesses) if settings.witnesses else []
+            outside_witnesses.start(db, witnesses, outside, ca=settings.witness_ca, stop=stop)
             return asyncio.run(_serve(settings, db, gate, witnesses, trust))
         finally:
             stop.set()
@@ -86,6 +89,8 @@ def check(settings: ServeSettings) -> None:
     load_key(settings.order_key)
     _vkey(settings.audit_vkey)
     policy.demand_one_source(settings)
+    if settings.witnesses is not None:
+        named(settings.witnesses)
     if settings.trust_root is None:
         policy.check(settings)
     else:

@@ -389,6 +389,7 @@ WALKED_PROGRAMS: dict[str, dict[str, str]] = {
         "node": "walked below",
         "approve": "as the console's approval, by the same function",
         "setup": "changes Vault, whose own audit log has it: tests/vault/test_setup.py",
+        "log": "the notary writes its one entry: tests/hub/test_log_fork_command.py",
     },
     "hub": {
         "serve": "walked below, step by step",

@@ -27,6 +27,7 @@ def show() -> ResponseReturnValue:
         nodes=views.nodes(database()),
         forked=forked,
         resuming=resuming(),
+        **views.elsewhere(database()),
     )
 
 
