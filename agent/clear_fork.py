@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from agent.durable import remember
+from msgspec import structs
+
+from agent.durable import remember, remembered
 from agent.executor_settings import ExecutorSettings
 from agent.forks import ForkFile, Seen, one_at_a_time
 from agent.trust import load_trust
@@ -34,8 +36,11 @@ def _clear(chosen: ExecutorSettings, accept: Path | None) -> int:
     file = ForkFile(chosen.state_dir)
     fork = file.read()
     if accept is not None:
+        memory = chosen.state_dir / "checkpoint.json"
+        before = remembered(memory, Seen, "the last checkpoint")
         seen = _believed(accept.read_text(encoding="utf-8"), chosen)
-        remember(chosen.state_dir / "checkpoint.json", seen)
+        seen = structs.replace(seen, decided=before.decided if before else ())
+        remember(memory, seen)
         # From here on the node follows the other history, and still runs nothing until the fork
         # is cleared below.
         sys.stdout.write(f"accepted: {seen.size} entries, root {seen.root}\n")

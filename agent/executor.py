@@ -23,6 +23,7 @@ from msgspec import structs
 from agent import (
     budget,
     clear_fork,
+    decided,
     executor_command,
     journal_file,
     keys,
@@ -206,6 +207,9 @@ class Executor:
         Raises `LogStaleError` when the proof does not start here. Without a note it only tells.
         """
         vkeys = self.trust.audit_vkeys
+        if proof.decision:
+            with self._judging:
+                return decided.take(self.trust, note, proof)
         if note:
             try:
                 self.trust.log.accept(note, proof, vkeys=vkeys)

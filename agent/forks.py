@@ -26,6 +26,7 @@ class Seen(Record, frozen=True, kw_only=True):
     size: Count
     root: Digest
     note: str = ""  # as it was signed; empty: remembered by an older version
+    decided: tuple[Digest, ...] = ()  # decisions that led here, see `decided.py`; each counts once
 
 
 class Fork(Record, frozen=True, kw_only=True):
@@ -48,7 +49,7 @@ class ForkFile:
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / "fork.json"
-        self._kept = folder / "forks"
+        self.kept = folder / "forks"
 
     def read(self) -> Fork | None:
         """The fork that nobody has cleared yet."""
@@ -61,13 +62,13 @@ class ForkFile:
     def keep_foreign(self, fork: Fork) -> None:
         """Keep what another key signed, once, as long as there is room; it stops nothing."""
         digest = hashlib.sha256(fork.refused.encode()).hexdigest()
-        path = self._kept / f"foreign-{digest[:16]}.json"
+        path = self.kept / f"foreign-{digest[:16]}.json"
         try:
-            self._kept.mkdir(mode=0o700, exist_ok=True)
-            if not path.exists() and len(list(self._kept.glob("foreign-*"))) < MOST_FOREIGN:
+            self.kept.mkdir(mode=0o700, exist_ok=True)
+            if not path.exists() and len(list(self.kept.glob("foreign-*"))) < MOST_FOREIGN:
                 remember(path, fork)
         except OSError as error:
-            raise JournalError(f"{self._kept}: cannot write: {error.strerror}") from error
+            raise JournalError(f"{self.kept}: cannot write: {error.strerror}") from error
 
     def clear(self, *, now: datetime) -> Fork | None:
         """A person has looked: keep the evidence, and let orders run again."""
@@ -81,8 +82,8 @@ class ForkFile:
             refused=fork.refused,
             cleared_at=now,
         )
-        self._kept.mkdir(mode=0o700, exist_ok=True)
-        remember(self._kept / f"cleared-{now:%Y%m%dT%H%M%S}.json", cleared)
+        self.kept.mkdir(mode=0o700, exist_ok=True)
+        remember(self.kept / f"cleared-{now:%Y%m%dT%H%M%S}.json", cleared)
         # From here on the evidence is in `forks/`; a crash before the next line is cleared again.
         self._file.unlink()
         sync_folder(self._file.parent)

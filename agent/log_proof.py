@@ -11,6 +11,7 @@ import msgspec
 from appliance.records import Count, Record
 
 MAX_PATH = 128  # twice the depth of a log of 2^53 entries, and some
+MAX_DECISION_BYTES = 192 * 1024  # an entry of 60,000 bytes as JSON in JSON, and its proof
 
 Hash = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 
@@ -20,6 +21,8 @@ class LogProof(Record, frozen=True, kw_only=True):
 
     log_from: Count = 0  # the size the node is believed to have seen; 0: nothing
     path: Annotated[tuple[Hash, ...], msgspec.Meta(max_length=MAX_PATH)] = ()
+    # Of a log that was set back: two administrators' word to go on, see `decided.py`.
+    decision: Annotated[bytes, msgspec.Meta(max_length=MAX_DECISION_BYTES)] = b""
 
 
 class Standing(Record, frozen=True, kw_only=True):
@@ -37,9 +40,10 @@ class Standing(Record, frozen=True, kw_only=True):
 NO_PROOF = LogProof()
 
 
-def read(log_from: int, path: Sequence[bytes]) -> LogProof | None:
+def read(log_from: int, path: Sequence[bytes], decision: bytes = b"") -> LogProof | None:
     """A proof as it came over the wire; None when it has not the form of one."""
+    fields = {"log_from": log_from, "path": tuple(path), "decision": decision}
     try:
-        return msgspec.convert({"log_from": log_from, "path": tuple(path)}, LogProof)
+        return msgspec.convert(fields, LogProof)
     except msgspec.ValidationError:
         return None

@@ -359,7 +359,7 @@ class _Conversation:
                 if proof := _proof(order):
                     self._take(order.order_id, order.envelope, proof)
             case "log_advance":
-                if proof := _proof(message.log_advance):
+                if proof := _proof(message.log_advance, message.log_advance.decision):
                     self._take_log(message.log_advance.note, proof)
             case "trust":
                 self._take_trust(dict(message.trust.files))
@@ -376,8 +376,8 @@ class _Conversation:
             self._news.notify_all()
 
 
-def _proof(message: pb.SealedOrder | pb.LogAdvance) -> LogProof | None:
-    found = log_proof.read(message.log_from, message.consistency)
+def _proof(message: pb.SealedOrder | pb.LogAdvance, decision: bytes = b"") -> LogProof | None:
+    found = log_proof.read(message.log_from, message.consistency, decision)
     if found is None:
         log.warning("the hub sent a proof that has not the form of one")
     return found

@@ -150,7 +150,13 @@ class Witness:
         return seen
 
     def _advance(self, checkpoint: Checkpoint, note: str) -> None:
-        seen = Seen(size=checkpoint.size, root=checkpoint.root.hex(), note=note)
+        before = self.seen
+        seen = Seen(
+            size=checkpoint.size,
+            root=checkpoint.root.hex(),
+            note=note,
+            decided=before.decided if before else (),
+        )
         remember(self.file, seen)
         # From here on a restart demands that the log extends this one. Nobody was told yet; who
         # asks again with the same checkpoint is told the same.

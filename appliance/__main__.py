@@ -18,6 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _policy_parser(commands)
     _fleet_parsers(commands)
     _approve_parser(commands)
+    _log_parser(commands)
     asked = parser.parse_args(argv)
     try:
         return int(asked.run(asked))
@@ -103,6 +104,21 @@ def _approve(asked: argparse.Namespace) -> int:
     from appliance import approving
 
     return approving.run(asked)
+
+
+def _log_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    from appliance import log_options
+
+    what = "the audit log: go on with one that was set back, by two administrators' decision"
+    log = commands.add_parser("log", help=what, description=what)
+    log_options.add_arguments(log)
+    log.set_defaults(run=_log)
+
+
+def _log(asked: argparse.Namespace) -> int:
+    from appliance import log_fork
+
+    return log_fork.run(asked)
 
 
 def _user(asked: argparse.Namespace) -> int:

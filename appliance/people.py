@@ -15,7 +15,7 @@ ROLES = ("viewer", "operator", "admin")
 MAY_ANSWER = frozenset({"operator", "admin"})
 RISKS = ("low", "high")
 
-Act = Literal["approve", "resume"]
+Act = Literal["approve", "resume", "fork"]
 Role = Literal["viewer", "operator", "admin"]
 Risk = Literal["low", "high"]
 Quorum = Annotated[int, msgspec.Meta(ge=1, le=MOST_APPROVALS)]

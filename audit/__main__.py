@@ -14,7 +14,7 @@ from typing import NoReturn
 import msgspec
 
 from appliance.errors import SentinelError
-from audit import export_options, keys_cli, proof, proof_command
+from audit import export_options, fork_report, keys_cli, proof, proof_command
 from audit.check import check
 from audit.checkpoint import open_checkpoint
 from audit.cosigners import Witnessed, cosigners, is_enough
@@ -77,12 +77,20 @@ def run_verify(options: argparse.Namespace) -> int:
         report, live = check(
             options.path, demands=demands, since=since, export_vkey=signer, progress=progress
         )
+    people = None if options.people is None else fork_report.read_people(options.people)
+    decided, wrong = fork_report.decisions(
+        options.path, vkeys=vkeys, people=people, upto=report.signed_size
+    )
+    report = report.with_problem(wrong) if wrong else report
     status = UNKNOWN if enough is False and report.exit_status == 0 else report.exit_status
     if options.json:
         more = {"key_from": told, "live": live, "cosigned": witnessed, "quorum": enough}
+        more["decisions"] = decided
         print(msgspec.json.encode({**msgspec.to_builtins(report), **more}).decode())
         return status
     print(as_text(report))
+    for decision in decided:
+        print(f"  decided: {decision}")
     for one in witnessed:
         if one.by:
             print(f"  cosigned: {one}")
@@ -268,6 +276,12 @@ def _add_verify(commands: "argparse._SubParsersAction[_Parser]") -> None:
     )
     command.add_argument(
         "--export-vkey", metavar="VKEY", help="the key that must have signed an export's manifest"
+    )
+    command.add_argument(
+        "--people",
+        metavar="FILE",
+        type=Path,
+        help="people.json: check who signed a decision to go on after the log was set back",
     )
     command.add_argument("--json", action="store_true", help="the report as one JSON object")
 

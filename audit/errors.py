@@ -61,3 +61,15 @@ class EpochError(AuditRefusedError):
     """The list of epoch keys, or the key that should fit it, is not what the root key certified."""
 
     code = "epochs"
+
+
+class ForkError(AuditRefusedError):
+    """A decision to go on with a log that was set back does not count."""
+
+    code = "fork"
+
+
+class WitnessError(SentinelError):
+    """A witness cannot keep what it has seen, and so it says nothing."""
+
+    code = "witness"

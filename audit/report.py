@@ -70,6 +70,19 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         """0 valid, 1 tampered, 2 incomplete."""
         return EXIT_STATUS[self.verdict]
 
+    def with_problem(self, sentence: str) -> "Report":
+        """The report of a log of which something else is wrong, too."""
+        problem = Problem(status=Status.INVALID, seq=None, sentence=sentence)
+        problems = (*self.problems, problem)[-MAX_LISTED:]
+        first = self.sentence if self.verdict is Verdict.TAMPERED else sentence
+        return msgspec.structs.replace(
+            self,
+            verdict=Verdict.TAMPERED,
+            sentence=first,
+            problems=problems,
+            problem_count=self.problem_count + 1,
+        )
+
 
 class Findings:
     """Collects problems and warnings, keeping few of them whole and the rest as numbers."""

@@ -313,6 +313,17 @@ def _fork(entry: Entry) -> Told:
     return what, _reason(entry), NO
 
 
+def _decided(entry: Entry) -> Told:
+    body = entry.body
+    people = body.get("people")
+    names = " and ".join(map(visible, people)) if isinstance(people, list) else "somebody"
+    what = (
+        f"{names} decided that the log goes on from {_get(body, 'new_size')} entries; a history of"
+        f" {_get(body, 'old_size')} entries that was seen is given up"
+    )
+    return what, _reason(entry), SYSTEM
+
+
 def _refuse(entry: Entry) -> Told:
     body = entry.body
     reason = f"check {_get(body, 'step')}: {_get(body, 'reason')}"
@@ -362,6 +373,7 @@ _SENTENCES: dict[str, Callable[[Entry], Told]] = {
     "node.halt": _halt,
     "node.resume": _resume,
     "witness.refuse": _fork,
+    "log.fork": _decided,
     "manual.step": _manual,
 }
 

@@ -131,6 +131,7 @@ class Notary:
         self.log.checkpoint()  # what a signer that did not answer left unsigned
         self._index_the_rest()
         self._rotate_when_due()
+        self._take_decision()
         self._demand_signers()
         rows = log_index.waiting(self.db, most=self.settings.group)
         drafts = [_draft(row) for row in rows]
@@ -155,6 +156,21 @@ class Notary:
             self.log.checkpoint()  # 1
             made = self.log.record("key.rotate", self.log.keys.begin(reason))  # 2 to 4
             self._index([made])
+
+    def _take_decision(self) -> None:
+        """Record what administrators decided about a log that was set back, when they ask."""
+        request = self.settings.folder / "fork.decision"
+        if not request.exists():
+            return
+        from hub import fork_decisions  # noqa: PLC0415 - large libraries, needed once in years
+
+        judged, made = fork_decisions.judge_for(self.settings, self.db, self.log.keys.trusted), None
+        if judged.body is not None:
+            made = self.log.record("log.fork", judged.body)
+            # From here on a restart finds the entry, and answers the request with its number.
+            self._index([made])
+        self.log.publish("fork.answer", judged.answered(made.seq if made else None))
+        request.unlink()  # a crash before it is answered the same again
 
     def _append(self, drafts: Sequence[EntryDraft]) -> list[Appended]:
         """Append a group; a row that has no line is written as a note of that, by its id."""

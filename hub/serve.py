@@ -14,11 +14,12 @@ from appliance.channel import SERVER_LIMITS, server_credentials
 from appliance.envelope import load_key, public_pem
 from appliance.errors import LaunchError, SentinelError, TrustError
 from appliance.wire import sentinel_pb2_grpc
-from hub import policy, publish
+from hub import outside_witnesses, policy, publish
 from hub.dispatch import OrderDesk
 from hub.errors import DatabaseError, NotaryError
 from hub.ingest import Ingest, utc_now
 from hub.nodes import Nodes
+from hub.outside_witness import named
 from hub.persist import ingest as storage
 from hub.persist import migrate
 from hub.persist.database import Database
@@ -69,6 +70,8 @@ def run(settings: ServeSettings) -> int:
         thread.start()
         try:
             witnesses = Witnesses(db, desk.tree, desk.vkey)
+            outside = named(settings.witnesses) if settings.witnesses else []
+            outside_witnesses.start(db, witnesses, outside, ca=settings.witness_ca, stop=stop)
             return asyncio.run(_serve(settings, db, gate, witnesses, trust))
         finally:
             stop.set()
@@ -81,6 +84,8 @@ def check(settings: ServeSettings) -> None:
     load_key(settings.order_key)
     _vkey(settings.audit_vkey)
     policy.demand_one_source(settings)
+    if settings.witnesses is not None:
+        named(settings.witnesses)
     if settings.trust_root is None:
         policy.check(settings)
     else:

@@ -25,6 +25,10 @@ class ServeSettings(Settings, frozen=True, kw_only=True):
     trust_key: Path | None = None  # Ed25519 private key (PEM) that keeps what is published fresh
     policy: Path | None = None  # folder of rules or signed policy file; none: the shipped rules
     policy_key: Path | None = None  # with it, only a policy file that this key signed (PEM)
+    witnesses: Path | None = None  # C2SP tlog-policy; those with a URL are asked to cosign the log
+    witness_ca: Path | None = (
+        None  # CA (PEM) of those witnesses' TLS certificates; none: public ones
+    )
     bind: str = "0.0.0.0"  # noqa: S104 - agents come from other hosts
     port: Port = 7443
     mode: Mode = Mode.DRY_RUN  # "live" lets approved plans run where the node agrees
@@ -59,6 +63,7 @@ class NotarySettings(Settings, frozen=True, kw_only=True):
     epoch_root: Path | None = None  # the vkey of the root key that certified it
     epoch_state: Path | None = None  # the secret of the current epoch; replaced at each rotation
     rotate_before_s: Seconds = 3600.0  # the key changes so long before its epoch ends
+    trust_root: Path | None = None  # the site's TUF root: who may decide to go on after a fork
     second: SecondSigner | None = None  # Vault signs, too; while it does not, the log waits
     idle_checkpoint_s: Seconds = 60.0  # a time.status entry, so that silence is evidence
     group: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 256  # entries per commit, at most

@@ -20,6 +20,7 @@ from audit.checkpoint import Checkpoint, open_checkpoint, split_notes
 from audit.cosignature import parse_witness, verify_line
 from audit.errors import AuditRefusedError
 from audit.note import parse_vkey
+from hub.fork_offers import ForkOffers
 from hub.log_tree import LeafHashes, LogTree
 from hub.persist.database import Database, Work
 from hub.persist.witness import (
@@ -27,6 +28,7 @@ from hub.persist.witness import (
     Newest,
     follows,
     forked,
+    leaf_hashes,
     newest_checkpoint,
     pin_key,
 )
@@ -59,6 +61,12 @@ class Witnesses:
     _sent: dict[str, tuple[int, int]] = field(default_factory=dict)  # round's size, node's size
     _round: Newest | None = None
     _round_at: float = 0.0
+    _decisions: ForkOffers = field(init=False)
+
+    def __post_init__(self) -> None:
+        """What was decided about the log is offered by the same tree."""
+        vkeys = [parse_vkey(line) for line in self.vkey.split()]
+        self._decisions = ForkOffers(self.tree, vkeys)
 
     async def heard(self, node: str, message: pb.LogSeen) -> None:
         """A node says where it stands."""
@@ -73,12 +81,21 @@ class Witnesses:
         """Its stream ended; on the next one it says anew where it stands."""
         self._stands.pop(node, None)
         self._sent.pop(node, None)
+        self._decisions.gone(node)
 
     async def offers(self, nodes: Sequence[str]) -> list[tuple[str, pb.LogAdvance]]:
         """What these nodes should be offered now."""
         if not self._is_due():
             nodes = [node for node in nodes if self._may_be_offered(node)]
         return await asyncio.to_thread(self._offers, nodes) if nodes else []
+
+    def current(self, newest: Newest | None) -> Newest | None:
+        """The checkpoint that makes its round: all are asked for the same one."""
+        if newest is not None and (
+            self._round is None or self._is_due() or self._round.size > newest.size
+        ):
+            self._round, self._round_at = newest, time.monotonic()
+        return self._round
 
     async def proof(self, node: str, size: int) -> tuple[int, tuple[bytes, ...]]:
         """Where a node stands, and the proof between there and a checkpoint of this size."""
@@ -119,7 +136,7 @@ class Witnesses:
                 f"it has accepted {stand.size} entries of the log, this hub has {ours}: "
                 "the hub was set back, or is another one"
             )
-        leaves = _leaves(work)
+        leaves = leaf_hashes(work)
         self.tree.follow(newest.size, newest.root, leaves=leaves)
         if self.tree.root(stand.size, leaves=leaves) != stand.root:
             return f"its first {stand.size} entries of the log are not those of this hub"
@@ -202,12 +219,26 @@ class Witnesses:
             newest = newest_checkpoint(work)
             if newest is None:
                 return []
-            leaves = _leaves(work)
+            leaves = leaf_hashes(work)
             self.tree.follow(newest.size, newest.root, leaves=leaves)
-            if self._round is None or self._is_due() or self._round.size > newest.size:
-                self._round, self._round_at = newest, time.monotonic()
-            offers = ((node, self._offer(node, newest, leaves)) for node in nodes)
+            self.current(newest)
+            offers = (
+                (
+                    node,
+                    self._decided(work, node, newest, leaves) or self._offer(node, newest, leaves),
+                )
+                for node in nodes
+            )
             return [(node, message) for node, message in offers if message is not None]
+
+    def _decided(
+        self, work: Work, node: str, newest: Newest, leaves: LeafHashes
+    ) -> pb.LogAdvance | None:
+        """For a node that does not follow our log, what was decided about that."""
+        stand = self._stands.get(node)
+        if stand is None or not stand.root or not (stand.forked or stand.size > newest.size):
+            return None
+        return self._decisions.offer(work, node, (stand.size, stand.root), newest, leaves)
 
     def _offer(self, node: str, newest: Newest, leaves: LeafHashes) -> pb.LogAdvance | None:
         stand, current = self._stands.get(node), self._round
@@ -229,7 +260,7 @@ class Witnesses:
             newest = newest_checkpoint(work)
             if seen in (0, size) or newest is None or max(seen, size) > newest.size:
                 return seen, ()
-            leaves = _leaves(work)
+            leaves = leaf_hashes(work)
             self.tree.follow(newest.size, newest.root, leaves=leaves)
             return seen, self.tree.consistency(seen, size, leaves=leaves)
 
@@ -241,9 +272,3 @@ def _stand(message: pb.LogSeen) -> Stand:
         root = b""
     size = message.size if len(root) == 32 and message.size <= MAX_SIZE else 0  # noqa: PLR2004
     return Stand(size=size, root=root if size else b"", forked=bool(message.fork))
-
-
-def _leaves(work: Work) -> LeafHashes:
-    return lambda first, end: [
-        bytes(row["leaf_hash"]) for row in work.all("leaf_hashes", first=first, end=end)
-    ]

@@ -158,6 +158,7 @@ def _notary(site: Site) -> str:
 folder = "{site.log_folder}"
 origin = "{ORIGIN}"
 key = "{site.root}/keys/audit.key"
+trust_root = "{site.trust_root}"
 """
 
 

@@ -108,14 +108,16 @@ class OrderStale(_message.Message):
     def __init__(self, order_id: _Optional[str] = ..., seen_size: _Optional[int] = ...) -> None: ...
 
 class LogAdvance(_message.Message):
-    __slots__ = ("note", "log_from", "consistency")
+    __slots__ = ("note", "log_from", "consistency", "decision")
     NOTE_FIELD_NUMBER: _ClassVar[int]
     LOG_FROM_FIELD_NUMBER: _ClassVar[int]
     CONSISTENCY_FIELD_NUMBER: _ClassVar[int]
+    DECISION_FIELD_NUMBER: _ClassVar[int]
     note: str
     log_from: int
     consistency: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, note: _Optional[str] = ..., log_from: _Optional[int] = ..., consistency: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    decision: bytes
+    def __init__(self, note: _Optional[str] = ..., log_from: _Optional[int] = ..., consistency: _Optional[_Iterable[bytes]] = ..., decision: _Optional[bytes] = ...) -> None: ...
 
 class LogSeen(_message.Message):
     __slots__ = ("size", "root", "cosignature", "refusal", "kept", "vkey", "fork")

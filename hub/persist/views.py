@@ -209,6 +209,12 @@ def forks(db: Database) -> list[Row]:
         return work.all("view_forks")
 
 
+def elsewhere(db: Database) -> dict[str, list[Row]]:
+    """Witnesses that are no nodes, and decisions to go on after the log was set back."""
+    with db.transaction() as work:
+        return {"outside": work.all("view_outside"), "decisions": work.all("view_decisions")}
+
+
 def cosigned_note(db: Database) -> str | None:
     """The newest cosigned checkpoint with its cosignatures, or the newest one without."""
     with db.transaction() as work:

@@ -3,9 +3,11 @@
 Everything here was verified by `hub/witnesses.py`, which also says what it means.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from audit.checkpoint import split_notes
 from hub.persist.database import Database, Work
 from hub.persist.outbox import Actor, actor, offer
 
@@ -29,6 +31,20 @@ def newest_checkpoint(work: Work) -> Newest | None:
     if row is None:
         return None
     return Newest(size=row["size"], root=bytes.fromhex(row["root"]), note=row["note"])
+
+
+def given_up_notes(work: Work) -> list[str]:
+    """What nodes hold that do not follow our log: of each the first of its notes."""
+    rows = work.all("given_up_notes")
+    found = [split_notes(row["notes"].encode())[0][:1] for row in rows]
+    return [note for notes in found for note in notes]
+
+
+def leaf_hashes(work: Work) -> Callable[[int, int], list[bytes]]:
+    """The leaf hashes from one entry up to, not including, another, in this transaction."""
+    return lambda first, end: [
+        bytes(row["leaf_hash"]) for row in work.all("leaf_hashes", first=first, end=end)
+    ]
 
 
 def accept_key(db: Database, *, node: str, vkey: str, by: Actor, now: datetime) -> bool:

@@ -35,8 +35,8 @@ WHERE node = %(node)s AND size < (
 -- cosigned_checkpoints --
 -- Checkpoints over an entry with their cosignatures, newest first
 SELECT checkpoint.size, checkpoint.note,
-       array_agg(witness.cosignature ORDER BY witness.node) AS cosignatures
-FROM audit_checkpoint checkpoint JOIN audit_witness witness USING (size, root)
+       array_agg(cosigned.cosignature ORDER BY cosigned.witness) AS cosignatures
+FROM audit_checkpoint checkpoint JOIN cosigned USING (size, root)
 WHERE checkpoint.size > %(seq)s
 GROUP BY checkpoint.size, checkpoint.note
 ORDER BY checkpoint.size DESC
@@ -66,9 +66,13 @@ WHERE fork_id = %(fork_id)s;
 UPDATE log_fork SET ended_at = %(now)s WHERE node = %(node)s AND ended_at IS NULL;
 
 -- view_forks --
--- Nodes that do not follow our log
+-- Nodes, and other witnesses, that do not follow our log
 SELECT fork_id, node, found_at, last_at, reason, notes <> '' AS evidence
-FROM log_fork WHERE ended_at IS NULL ORDER BY found_at, node;
+FROM log_fork WHERE ended_at IS NULL
+UNION ALL
+SELECT 0, name, alarmed_at, asked_at, trouble, false
+FROM outside_witness WHERE alarmed_at IS NOT NULL
+ORDER BY found_at, node;
 
 -- view_fork_notes --
 -- The newest evidence that a node gave
@@ -78,15 +82,15 @@ WHERE node = %(node)s AND notes <> '' ORDER BY fork_id DESC LIMIT 1;
 -- view_cosigned --
 -- The newest checkpoint with whoever cosigned it
 SELECT checkpoint.size, checkpoint.note, coalesce(
-    (SELECT array_agg(cosignature ORDER BY node) FROM (
-        SELECT cosignature, node FROM audit_witness witness
-        WHERE witness.size = checkpoint.size AND witness.root = checkpoint.root
-        ORDER BY node LIMIT 99
+    (SELECT array_agg(cosignature ORDER BY witness) FROM (
+        SELECT cosignature, witness FROM cosigned
+        WHERE cosigned.size = checkpoint.size AND cosigned.root = checkpoint.root
+        ORDER BY witness LIMIT 99
     ) AS lines), '{}') AS cosignatures
 FROM audit_checkpoint checkpoint
 ORDER BY EXISTS (
-    SELECT FROM audit_witness witness
-    WHERE witness.size = checkpoint.size AND witness.root = checkpoint.root
+    SELECT FROM cosigned
+    WHERE cosigned.size = checkpoint.size AND cosigned.root = checkpoint.root
 ) DESC, checkpoint.size DESC
 LIMIT 1;
 
@@ -105,3 +109,18 @@ LEFT JOIN LATERAL (
 WHERE node.seen_at IS NOT NULL
 ORDER BY node.seen_size, node.name
 LIMIT 500;
+
+-- decision_entries --
+-- Decisions to go on with a log that was set back, the newest first
+SELECT seq, line FROM audit_entry WHERE type = 'log.fork' AND seq < %(size)s
+ORDER BY seq DESC LIMIT 16;
+
+-- decision_entry --
+-- Where one decision stands in the log
+SELECT seq FROM audit_entry
+WHERE type = 'log.fork' AND line::jsonb -> 'body' ->> 'statement' = %(statement)s
+ORDER BY seq LIMIT 1;
+
+-- given_up_notes --
+-- The evidence of nodes that do not follow our log, for a decision about it
+SELECT node, reason, notes FROM log_fork WHERE ended_at IS NULL ORDER BY node;

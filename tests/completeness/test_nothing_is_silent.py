@@ -381,6 +381,7 @@ WALKED_PROGRAMS: dict[str, dict[str, str]] = {
         "resume": "walked below",
         "node": "walked below",
         "approve": "as the console's approval, by the same function",
+        "log": "the notary writes its one entry: tests/hub/test_log_fork_command.py",
     },
     "hub": {
         "serve": "walked below, step by step",

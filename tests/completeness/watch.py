@@ -25,6 +25,12 @@ SILENT: dict[tuple[str, str], tuple[frozenset[str] | None, str]] = {
     ("exec_order", "UPDATE"): (
         frozenset({"taken_at"}), "the node has the order; its report is the record",
     ),
+    ("outside_witness", "INSERT"): (None, "the settings name it: config.change says so"),
+    ("outside_witness", "UPDATE"): (None, "where it stands; that it refuses is an entry"),
+    ("outside_witness", "DELETE"): (None, "the settings name it no more: config.change"),
+    ("outside_cosignature", "INSERT"): (None, "what a witness says of the log is beside the log"),
+    ("outside_cosignature", "UPDATE"): (None, "the same again"),
+    ("outside_cosignature", "DELETE"): (None, "old ones are of no use"),
     ("signin_session", "UPDATE"): (frozenset({"seen_at"}), "a click"),
     ("signin_failure", "INSERT"): (None, "a guess is counted before it is looked at"),
     ("signin_failure", "DELETE"): (None, "guesses that no longer count"),

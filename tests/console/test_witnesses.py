@@ -1,5 +1,6 @@
 """What the console shows of nodes as witnesses: who is behind, who refuses, and the evidence."""
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -8,6 +9,7 @@ from hub.persist import witness
 from hub.persist.database import Database
 from tests.console import seed
 from tests.console.conftest import Browser
+from tests.hub.builders import sql
 
 pytestmark = pytest.mark.postgres
 
@@ -156,3 +158,26 @@ def pinned(database: Database) -> str:
         row = work.one("witness_state", node="node-1")
     assert row is not None
     return str(row["witness_vkey"])
+
+
+def test_witnesses_elsewhere_and_decisions_are_told_and_what_they_say_is_text(
+    database: Database, sign_in: SignIn
+) -> None:
+    seed.node(database)
+    browser = sign_in("viewer")
+    assert "Witnesses elsewhere" not in browser.get("/nodes").text
+    body = {"people": ["ada", "<b>bob"], "reason": "<i>a disk", "old_size": 120, "new_size": 100}
+    sql(database,
+        "INSERT INTO audit_entry (seq, entry_id, ts, type, actor, leaf_hash, line) VALUES (7, "
+        "'0192f0c1-2345-7000-8000-000000000001', now(), 'log.fork', 'notary notary', %(leaf)s, "
+        "%(line)s)", leaf=bytes(32), line=json.dumps({"body": body}))  # fmt: skip
+    with database.transaction() as work:
+        work.run("outside_add", name="audit.site/w", vkey="v", url="http://x")
+        work.run("outside_said", name="audit.site/w", size=120, trouble="it saw <u>more",
+                 alarm=True, now=seed.now())  # fmt: skip
+    text = browser.get("/nodes").text
+    for told in ("audit.site/w", "refuses our log", "it saw &lt;u&gt;more", "ada and &lt;b&gt;bob",
+                 "&lt;i&gt;a disk", "1 node does not follow"):  # fmt: skip
+        assert told in text
+    for markup in ("<u>", "<b>bob", "<i>"):
+        assert markup not in text

@@ -14,6 +14,7 @@ import msgspec
 
 from agent.executor_settings import ExecutorSettings
 from agent.settings import AgentSettings
+from audit.witness_command import WitnessSettings
 from hub.console.settings import ConsoleSettings
 from hub.reason.settings import ReasonSettings
 from hub.settings import NotarySettings, ServeSettings
@@ -26,6 +27,7 @@ FILES: dict[str, Any] = {
     "console.toml": ConsoleSettings,
     "agent.toml": AgentSettings,
     "executor.toml": ExecutorSettings,
+    "witness.toml": WitnessSettings,
 }
 
 

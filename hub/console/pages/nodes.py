@@ -17,7 +17,10 @@ pages = Blueprint("nodes", __name__)
 def show() -> ResponseReturnValue:
     """All nodes."""
     forked = {row["node"] for row in views.forks(database())}
-    return page("nodes.html", "nodes", "halts", nodes=views.nodes(database()), forked=forked)
+    elsewhere = views.elsewhere(database())
+    return page(
+        "nodes.html", "nodes", "halts", nodes=views.nodes(database()), forked=forked, **elsewhere
+    )
 
 
 @pages.get("/nodes/<name>/fork")
