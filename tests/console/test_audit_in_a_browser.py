@@ -164,6 +164,8 @@ def test_the_audit_pages_fit_their_screen_and_have_enough_contrast(
         notes = [f"{word}\n\n\u2014 {LONG[:200]} AAAA\n" for word in ("accepted", "refused")]
         witness.forked(work, node="node-1", reason=LONG, notes=notes, now=seed.now())
         work.run("witness_seen", node="node-1", size=2, root="ab" * 32, now=seed.now())
+        work.run("outside_add", name=LONG, vkey="v", url="https://w.example/")
+        work.run("outside_said", name=LONG, size=1, trouble=LONG, alarm=True, now=seed.now())
     size = notary.write(40)
     flip(notary, "wrong")
     page = window("admin-1", width=width, dark=scheme == "dark")

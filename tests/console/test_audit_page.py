@@ -573,3 +573,23 @@ def test_no_name_of_a_node_stops_the_index(
     say(database, "last", body={"node": "y"})
     size = notary.write()
     assert f'id="e-{size - 1}"' in browser.get("/audit?node=y").text
+
+
+def test_witnesses_elsewhere_are_listed_with_how_far_behind_each_is(
+    notary: InProcessNotary, signed_in: SignIn, database: Database
+) -> None:
+    browser = signed_in("viewer-1")
+    size = notary.write(5)
+    with database.transaction() as work:
+        for name, trouble in (("north.example/w", ""), ("south.example/w", "it saw <b>more</b>")):
+            work.run("outside_add", name=name, vkey="v", url="https://w.example/")
+            work.run(
+                "outside_said", name=name, size=size - 2, trouble=trouble, alarm=bool(trouble),
+                now=seed.now(),
+            )  # fmt: skip
+    text = browser.get("/audit").text
+    assert "north.example/w" in text
+    assert "2 behind" in text
+    assert "refuses our log" in text.split("south.example/w")[-1]
+    assert "&lt;b&gt;more" in text
+    assert "<b>more" not in text

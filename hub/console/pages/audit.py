@@ -50,6 +50,7 @@ def show() -> ResponseReturnValue:
         checkpoint=found.checkpoint,
         look=look.state,
         witnesses=views.witnesses(database()),
+        **views.elsewhere(database()),
         evidence=_evidence(),
         query={name: forms.asked(name) for name in _FILTERS if forms.asked(name)},
         still=bool(wanted.text),  # searching a long log again every few seconds is for nobody
