@@ -90,8 +90,8 @@ def _check(asked: argparse.Namespace, _: ServeSettings, db: Database, vault: Joi
     for one in identity.waiting(db, asked.node):
         node, opened = one["node"], not one["wrap"] or vault.unwrapped(one["wrap"])
         if asked.stolen and asked.node and opened:
-            _contain(db, vault, node, one["wrapped"], "its joining token was opened by another")
             identity.settle(db, one, "stolen", by=_by(), now=now)
+            _contain(db, vault, node, one["wrapped"], "its joining token was opened by another")
             _say(f"{node}: SHUT OUT. What was obtained with the token is revoked; see the log")
             worst = 1
         elif not opened:
@@ -108,13 +108,7 @@ def _check(asked: argparse.Namespace, _: ServeSettings, db: Database, vault: Joi
 
 
 def _revoke(asked: argparse.Namespace, _: ServeSettings, db: Database, vault: Joining) -> int:
-    try:
-        serials = _contain(db, vault, asked.node, "", asked.reason)
-    except VaultError as error:
-        raise VaultError(
-            f"the hub refuses {asked.node} from now on, but Vault does not know yet: {error}."
-            " Say it again when Vault answers"
-        ) from error
+    serials = _contain(db, vault, asked.node, "", asked.reason)
     _say(f"{asked.node}: no stream and no new certificate any more; {len(serials)} revoked in Vault")
     return 0
 
@@ -122,10 +116,17 @@ def _revoke(asked: argparse.Namespace, _: ServeSettings, db: Database, vault: Jo
 def _contain(db: Database, vault: Joining, node: str, wrapped: str, reason: str) -> list[str]:
     """The hub's own row first: it holds also when Vault is away."""
     known = identity.revoke(db, node=node, reason=reason, by=_by(), now=_now())
-    vault.shut(node)
-    if wrapped:
-        vault.close(wrapped)
-    return vault.revoke(node, [row["serial"] for row in known])
+    # From here on no stream of this node lives longer than a second.
+    try:
+        vault.shut(node)
+        if wrapped:
+            vault.close(wrapped)
+        return vault.revoke(node, [row["serial"] for row in known])
+    except VaultError as error:
+        raise VaultError(
+            f"the hub refuses {node} from now on, but Vault does not know all yet: {error}."
+            f" Say `sentinel node revoke {node}` again when Vault answers"
+        ) from error
 
 
 def _pins(chosen: ServeSettings) -> ticket.Pins:
