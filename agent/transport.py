@@ -240,12 +240,14 @@ class Transport:
             self._looked = time.monotonic()
         return self._seen
 
-    def renew_stream(self) -> None:
+    def renew_stream(self) -> bool:
         """Go over to the renewed certificate: a new stream at once, when nothing is on its way."""
         conversation = self._conversation
-        if conversation is not None and conversation.idle:
-            self._going_over.set()
-            conversation.end()
+        if conversation is None or not conversation.idle:
+            return conversation is None
+        self._going_over.set()
+        conversation.end()
+        return True
 
     def _welcomed(self, welcome: pb.Welcome) -> None:
         self.trouble = ""

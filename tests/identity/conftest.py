@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from appliance.channel import Identity
 from appliance.launch import Launcher, _bao, free_port, port_is_open
 from vault.client import Client
+from vault.identity import make_key, request
 from vault.joining import NODE_ROLE, Joining
 from vault.settings import VaultSite
 
 ROOT_TOKEN = "site-root-token"
+NAME = "h1.test"
 ENROLL = 'path "pki_int/sign/node" { capabilities = ["update"] }'
 
 
@@ -30,10 +33,39 @@ class Site:
     def joining(self) -> Joining:
         return Joining(self.vault, self.admin)
 
-    def ttl(self, ttl: str) -> None:
+    def ttl(self, ttl: str, *, backdated: str = "30s") -> None:
         """How long certificates of nodes live from now on."""
-        body = {**NODE_ROLE, "ttl": ttl, "max_ttl": ttl}
+        body = {**NODE_ROLE, "ttl": ttl, "max_ttl": ttl, "not_before_duration": backdated}
         self.admin.call("POST", "pki_int/roles/node", body, what="make the role")
+
+
+    def node(self, folder: Path, name: str = NAME) -> Identity:
+        """A node that has joined."""
+        mine = Identity(
+            certificate=folder / "cert.pem", key=folder / "key.pem", ca=folder / "ca.pem"
+        )
+        folder.mkdir(parents=True)
+        key = make_key(mine.key)
+        csr = request(key, name=name, uri=f"spiffe://sentinel/node/{name}")
+        mine.certificate.write_text(self.joining.sign(name, csr))
+        mine.ca.write_bytes(self.root_ca.read_bytes())
+        return mine
+
+    def hub(self, folder: Path) -> Identity:
+        """The hub's own certificate."""
+        mine = Identity(
+            certificate=folder / "cert.pem", key=folder / "key.pem", ca=folder / "ca.pem"
+        )
+        folder.mkdir(parents=True)
+        csr = request(
+            make_key(mine.key), name="localhost", uri="spiffe://sentinel/hub", dns=["localhost"],
+            addresses=["127.0.0.1"],
+        )  # fmt: skip
+        body = {"csr": csr, "common_name": "localhost"}
+        data = self.admin.call("POST", "pki_int/sign/hub", body, what="sign")["data"]
+        mine.certificate.write_text("\n".join([data["certificate"], *data["ca_chain"]]))
+        mine.ca.write_bytes(self.root_ca.read_bytes())
+        return mine
 
 
 @pytest.fixture(scope="session")
@@ -82,6 +114,10 @@ def set_up(admin: Client) -> str:
     signed = say("pki/root/sign-intermediate", csr=csr["csr"], ttl="43800h", format="pem")
     chain = f"{signed['certificate']}\n{root['certificate']}"
     say("pki_int/intermediate/set-signed", certificate=chain)
+    say(
+        "pki_int/roles/hub", allow_any_name=True, allowed_uri_sans=["spiffe://sentinel/hub"],
+        client_flag=False, server_flag=True, key_type="ec", key_bits=256, ttl="720h",
+    )  # fmt: skip
     say("sys/policies/acl/sentinel-enroll", policy=ENROLL)
     say("sys/policies/acl/sentinel-node", policy=ENROLL)
     say("sys/auth/cert", type="cert")
