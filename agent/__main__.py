@@ -25,7 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(argv)
     journal.start("sentinel-agent", verbose=asked.verbose)
     try:
-        return {"run": _run, "status": _status, "check": _check, "enroll": _enroll}[asked.command](asked)
+        return {"run": _run, "status": _status, "check": _check, "enroll": _enroll}[asked.command](
+            asked
+        )
     except SentinelError as error:
         print(f"sentinel-agent {asked.command}: {error}", file=sys.stderr)
         return error.exit_status
@@ -63,7 +65,9 @@ def _enroll_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--vault-ca", type=Path, metavar="PEM", help="of Vault's own certificate")
     command.add_argument("--expect", metavar="SITE", help="refuse another site than this one")
     how = command.add_mutually_exclusive_group(required=True)
-    how.add_argument("--token-file", type=Path, metavar="FILE", help="ticket of `sentinel node add`")
+    how.add_argument(
+        "--token-file", type=Path, metavar="FILE", help="ticket of `sentinel node add`"
+    )
     how.add_argument("--token-stdin", action="store_true", help="the ticket on standard input")
     how.add_argument("--offline", type=Path, metavar="FILE", help="write a request, no more")
     how.add_argument("--answer", type=Path, metavar="FILE", help="of `sentinel node sign`")

@@ -57,7 +57,9 @@ def _context(identity: Identity, crl: Path | None) -> ssl.SSLContext:
             context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
     except (OSError, ssl.SSLError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise IdentityError(f"{identity.certificate}, {identity.key}: cannot read: {reason}") from error
+        raise IdentityError(
+            f"{identity.certificate}, {identity.key}: cannot read: {reason}"
+        ) from error
     return context
 
 

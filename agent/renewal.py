@@ -125,4 +125,3 @@ class Renewal:
 
 def _offset() -> float:
     return time.time() - time.monotonic()
-

@@ -51,7 +51,9 @@ def _add(asked: argparse.Namespace, chosen: ServeSettings, db: Database, vault: 
     site = chosen.vault
     made = Ticket(node=asked.node, vault=site.url if site else "", token=door.token, pins=pins)
     files.keep(asked.out or Path(f"{asked.node}.ticket"), ticket.written(made))
-    _say(f"ticket    {asked.out or f'{asked.node}.ticket'}, good once, until {door.expires:%H:%M} UTC")
+    _say(
+        f"ticket    {asked.out or f'{asked.node}.ticket'}, good once, until {door.expires:%H:%M} UTC"
+    )
     _say(f"site      {pins.fingerprint}")
     _say(f"there     sentinel-agent enroll --token-file FILE --expect '{pins.fingerprint}'")
     _say("compare   the node shows the same site, and its own key, which the page Nodes shows, too")
@@ -97,7 +99,9 @@ def _check(asked: argparse.Namespace, _: ServeSettings, db: Database, vault: Joi
         elif not opened:
             _say(f"{node}: not opened yet, good until {one['expires_at']:%H:%M} UTC")
         elif one["expires_at"] > now or not one["wrap"]:
-            _say(f"{node}: OPENED, and the node has not connected. If it says `enrolled`, start its")
+            _say(
+                f"{node}: OPENED, and the node has not connected. If it says `enrolled`, start its"
+            )
             _say("  agent. If it says that the token was already unwrapped, somebody else did it:")
             _say(f"  sentinel node check {node} --stolen")
             worst = 1
@@ -109,7 +113,9 @@ def _check(asked: argparse.Namespace, _: ServeSettings, db: Database, vault: Joi
 
 def _revoke(asked: argparse.Namespace, _: ServeSettings, db: Database, vault: Joining) -> int:
     serials = _contain(db, vault, asked.node, "", asked.reason)
-    _say(f"{asked.node}: no stream and no new certificate any more; {len(serials)} revoked in Vault")
+    _say(
+        f"{asked.node}: no stream and no new certificate any more; {len(serials)} revoked in Vault"
+    )
     return 0
 
 

@@ -27,6 +27,7 @@ _WEAK_HASHES = frozenset({"md5", "sha1"})
 
 Context = Mapping[str, Iterable[bytes]]
 
+
 class Admission:
     """The checks, with what they need to know."""
 

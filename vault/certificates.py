@@ -69,7 +69,11 @@ def demand_chain(
     now: datetime,
 ) -> None:
     """Raise `JoinError` unless the leaf is signed, link by link, from one of the roots."""
-    at = max(now, leaf.not_valid_before_utc) if now > leaf.not_valid_before_utc - CLOCKS_DIFFER else now
+    at = (
+        max(now, leaf.not_valid_before_utc)
+        if now > leaf.not_valid_before_utc - CLOCKS_DIFFER
+        else now
+    )
     try:
         verifier = (
             verification.PolicyBuilder()

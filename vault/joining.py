@@ -165,7 +165,9 @@ class Joining:
         try:
             self._client.call("POST", f"{self._site.pki}/revoke", body, what=f"revoke {serial}")
         except VaultDeniedError as error:
-            if error.status in (400, 404) and ("expired" in str(error) or "not found" in str(error)):
+            if error.status in (400, 404) and (
+                "expired" in str(error) or "not found" in str(error)
+            ):
                 return False
             raise
         return True

@@ -110,9 +110,7 @@ def waiting(db: Database, node: str | None = None) -> list[Row]:
 def settle(db: Database, enrolment: Row, state: str, *, by: Actor, now: datetime) -> None:
     """Say what became of an enrolment: `expired` or `stolen`."""
     with db.transaction() as work:
-        work.run(
-            "settle_enrolment", enrolment_id=enrolment["enrolment_id"], state=state, now=now
-        )
+        work.run("settle_enrolment", enrolment_id=enrolment["enrolment_id"], state=state, now=now)
         _tell(work, enrolment["node"], state, by=by, now=now)
 
 

@@ -99,9 +99,7 @@ class AnyAuthority:
         identity.ca.write_bytes(root.public_bytes(Encoding.PEM))
         return identity
 
-    def crl(
-        self, *serials: int, number: int = 1, until: timedelta = timedelta(days=1)
-    ) -> bytes:
+    def crl(self, *serials: int, number: int = 1, until: timedelta = timedelta(days=1)) -> bytes:
         now = datetime.now(UTC)
         made = (
             x509.CertificateRevocationListBuilder()

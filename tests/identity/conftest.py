@@ -38,7 +38,6 @@ class Site:
         body = {**NODE_ROLE, "ttl": ttl, "max_ttl": ttl, "not_before_duration": backdated}
         self.admin.call("POST", "pki_int/roles/node", body, what="make the role")
 
-
     def node(self, folder: Path, name: str = NAME) -> Identity:
         """A node that has joined."""
         mine = Identity(

@@ -26,7 +26,9 @@ def eventually(condition: Callable[[], bool], *, within_s: float = 30) -> bool:
 class Hub:
     """`sentinel-hub serve`."""
 
-    def __init__(self, site: Site, dsn: str, folder: Path, *, vault: VaultSite | None = None) -> None:
+    def __init__(
+        self, site: Site, dsn: str, folder: Path, *, vault: VaultSite | None = None
+    ) -> None:
         self.port, self.settings = free_port(), folder / "serve.toml"
         self._site = site
         vault = vault or site.vault

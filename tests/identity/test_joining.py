@@ -78,9 +78,7 @@ audit_vkey = "{at}/log.vkey"
 """)
         return enroll.Node(
             name=name,
-            identity=Identity(
-                certificate=at / "cert.pem", key=at / "key.pem", ca=at / "ca.pem"
-            ),
+            identity=Identity(certificate=at / "cert.pem", key=at / "key.pem", ca=at / "ca.pem"),
             trust_root=at / "root.json",
             audit_vkey=at / "log.vkey",
             folder=at / "state" / enroll.FOLDER,
@@ -199,7 +197,8 @@ def test_what_is_in_a_ticket_reads_nothing_of_vault(world: World) -> None:
         with pytest.raises(VaultDeniedError):
             client.call("GET", path, what="look around")
     client = Client(
-        world.site.vault, token=redeem.unwrap(Client(world.site.vault), world.add("h3.test").token).token
+        world.site.vault,
+        token=redeem.unwrap(Client(world.site.vault), world.add("h3.test").token).token,
     )
     with pytest.raises(VaultDeniedError):
         client.call("LIST", "pki_int/certs", what="look around")
@@ -397,9 +396,7 @@ def test_an_answer_for_another_key_or_of_another_root_is_not_taken(
     wrong_root = (world.site.folder / "vault-ca.pem").read_text()
     forged = {"node": NAME, "chain": ours, "pins": {"ca": wrong_root}}
     with pytest.raises(JoinError, match="does not lead to the pinned root"):
-        enroll.with_answer(
-            world.node, read_answer(msgspec.json.encode(forged)), say=lambda _: None
-        )
+        enroll.with_answer(world.node, read_answer(msgspec.json.encode(forged)), say=lambda _: None)
     assert nothing_in_place(world.node)
 
 

@@ -81,9 +81,7 @@ def test_a_certificate_that_only_vault_revoked_ends_the_stream_within_5_s(
     assert eventually(lambda: "certificate was revoked" in node.trouble), node.trouble
 
 
-def test_other_nodes_go_on(
-    hub: Hub, node: Transport, site: Site, tmp_path: Path
-) -> None:
+def test_other_nodes_go_on(hub: Hub, node: Transport, site: Site, tmp_path: Path) -> None:
     other = transport(hub, site.node(tmp_path / "h2", "h2.test"), tmp_path / "h2-state")
     try:
         assert eventually(lambda: other.connected), other.trouble
