@@ -201,8 +201,8 @@ def _demand_fingerprint(pins: Pins, expected: str | None, say: Callable[[str], N
 
 def _opened(node: Node, client: Client, site: VaultSite, ticket: Ticket) -> str:
     kept, opening = _path(node, "token"), _path(node, "opening")
-    if (found := _kept(kept, ticket)) is not None:
-        return found.token
+    if (held := _kept(kept, ticket)) is not None:
+        return held.token
     try:
         redeem.look(client, site, ticket.token)
         files.keep(opening, b"")
@@ -214,8 +214,7 @@ def _opened(node: Node, client: Client, site: VaultSite, ticket: Ticket) -> str:
             f"{error}. This node was opening it when it was stopped, so it may have been this node"
             " itself; the administrator cannot tell, and makes another token either way"
         ) from error
-    held = _Held(token=found.token, ticket=_mark(ticket))
-    files.keep(kept, msgspec.json.encode(held))
+    files.keep(kept, msgspec.json.encode(_Held(token=found.token, ticket=_mark(ticket))))
     # From here on a restart finds the token, and needs the ticket's no more.
     opening.unlink(missing_ok=True)
     return found.token

@@ -57,7 +57,9 @@ def server_credentials(identity: Identity) -> grpc.ServerCredentials:
     """
     files = _Renewed(identity)
     return grpc.dynamic_ssl_server_credentials(
-        files.configuration(), files.changed, require_client_authentication=True
+        files.configuration(),
+        files.changed,  # type: ignore[arg-type]  # None: as it is, says grpc's own documentation
+        require_client_authentication=True,
     )
 
 

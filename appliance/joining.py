@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from appliance import settings
+from appliance.channel import NODE_URI
 from appliance.errors import RefusedError
 from hub.persist import identity
 from hub.persist.database import Database
@@ -40,9 +41,9 @@ def run(asked: argparse.Namespace) -> int:
 def _add(asked: argparse.Namespace, chosen: ServeSettings, db: Database, vault: Joining) -> int:
     now = _now()
     pins = _pins(chosen)
-    identity.demand_addable(db, node=asked.node, now=now)
     _demand_name(asked.node)
-    vault.tell_sign_on()  # a certificate that was revoked must not sign on under a name that is back
+    identity.demand_addable(db, node=asked.node, now=now)
+    vault.tell_sign_on()  # what was revoked must not sign on under a name that is back
     door = vault.admit(asked.node, minutes=asked.minutes, now=now)
     identity.asked(
         db, node=asked.node, wrap=door.accessor, wrapped=door.wrapped, expires_at=door.expires,
@@ -50,10 +51,9 @@ def _add(asked: argparse.Namespace, chosen: ServeSettings, db: Database, vault: 
     )  # fmt: skip
     site = chosen.vault
     made = Ticket(node=asked.node, vault=site.url if site else "", token=door.token, pins=pins)
-    files.keep(asked.out or Path(f"{asked.node}.ticket"), ticket.written(made))
-    _say(
-        f"ticket    {asked.out or f'{asked.node}.ticket'}, good once, until {door.expires:%H:%M} UTC"
-    )
+    out = asked.out or Path(f"{asked.node}.ticket")
+    files.keep(out, ticket.written(made))
+    _say(f"ticket    {out}, good once, until {door.expires:%H:%M} UTC")
     _say(f"site      {pins.fingerprint}")
     _say(f"there     sentinel-agent enroll --token-file FILE --expect '{pins.fingerprint}'")
     _say("compare   the node shows the same site, and its own key, which the page Nodes shows, too")
@@ -142,7 +142,7 @@ def _pins(chosen: ServeSettings) -> ticket.Pins:
 
 
 def _demand_name(node: str) -> None:
-    if not certificates.NODE_URI.match(f"spiffe://sentinel/node/{node}"):
+    if not NODE_URI.match(f"spiffe://sentinel/node/{node}"):
         raise RefusedError(f"{node!r} can be no node's name: lower case letters, digits, `.`, `-`")
 
 

@@ -52,16 +52,19 @@ class Admission:
         if why := self._why_not(shown, now):  # 5, 6
             raise IdentityError(why)
         if self._db is not None:
-            why = await asyncio.to_thread(identity.admit, self._db, shown, now=now)  # 7
-            if why is not None:
-                raise IdentityError(why)
+            refused = await asyncio.to_thread(identity.admit, self._db, shown, now=now)  # 7
+            if refused is not None:
+                raise IdentityError(refused)
         return shown
 
-    async def unwelcome(self, streams: Sequence[Shown]) -> dict[str, str]:
-        """Which of these certificates are good no more, by serial, and why."""
+    async def unwelcome(self, streams: Sequence[Shown], *, rows: bool = True) -> dict[str, str]:
+        """Which of these certificates are good no more, by serial, and why.
+
+        Without `rows` the database is not asked: with ten thousand streams that is not for nothing.
+        """
         now = datetime.now(UTC)
         found = {one.serial: self._ended(one, now) for one in streams}
-        if self._db is not None and streams:
+        if rows and self._db is not None and streams:
             told = await asyncio.to_thread(identity.unwelcome, self._db, list(streams))
             found.update(told)
         return {serial: why for serial, why in found.items() if why}

@@ -39,6 +39,7 @@ from vault import crl
 
 BEAT_S = 5.0
 RENEW_EVERY_TURNS = 30  # of a second: a look whether the online part is due; it lasts days
+LOOK_AT_ROWS_S = 3.0  # a notification may be lost, and a revoked node's stream ends within 5 s
 GRACE_S = 3.0  # for streams to end when we stop
 
 _log = logging.getLogger(__name__)
@@ -199,7 +200,8 @@ async def _identities(
 ) -> None:
     """End streams of nodes that are no longer believed, and learn what Vault revoked."""
     listener = Listener(dsn, channels=("sentinel_identity",))
-    asked = -settings.crl_every_s
+    asked = looked = -settings.crl_every_s
+    notice: str | None = None
     while True:
         if revoked is not None and time.monotonic() - asked >= settings.crl_every_s:
             asked = time.monotonic()
@@ -207,11 +209,13 @@ async def _identities(
                 await asyncio.to_thread(revoked.reload)
             else:
                 await asyncio.to_thread(revoked.fetch, settings.vault)
+        rows = notice is not None or time.monotonic() - looked >= LOOK_AT_ROWS_S
+        looked = time.monotonic() if rows else looked
         try:
-            await transport.end_unwelcome()
+            await transport.end_unwelcome(rows=rows)
         except DatabaseError as error:
             _log.warning("who is still welcome cannot be told: %s", error)
-        await asyncio.to_thread(listener.wait, 1.0)
+        notice = await asyncio.to_thread(listener.wait, 1.0)
 
 
 async def _trust(

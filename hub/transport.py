@@ -180,10 +180,10 @@ class Transport:
                     halt.halt_id,
                 )
 
-    async def end_unwelcome(self) -> None:
+    async def end_unwelcome(self, *, rows: bool = True) -> None:
         """End the streams whose certificate was revoked or has ended; a deaf node's by force."""
         streams = list(self._streams.values())
-        why = await self._admission.unwelcome([one.shown for one in streams])
+        why = await self._admission.unwelcome([one.shown for one in streams], rows=rows)
         for stream in streams:
             if reason := why.get(stream.shown.serial):
                 if stream.ended and stream.task is not None:

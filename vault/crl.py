@@ -1,4 +1,4 @@
-"""The list of revoked certificates: fetched, verified, kept on disk, never replaced by an older one.
+"""The list of revoked certificates: fetched, verified, kept, never replaced by an older one.
 
 A list counts when the authority that we believe signed it. Whether one is needed at all, and what
 to do when it is too old, is for those who ask; the answer to `trouble` is what they decide by.

@@ -5,7 +5,7 @@ second, also when Vault is away. It holds for every certificate that began befor
 was obtained with the old one just before is refused, too.
 """
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -15,8 +15,11 @@ from appliance.journal import shown
 from hub.errors import FleetError
 from hub.persist.database import Database, Work
 from hub.persist.outbox import Actor, actor, offer
+from vault.ticket import grouped
 
 AFTER_REVOCATION = timedelta(seconds=60)  # certificates begin 30 s before they are signed
+
+LATE = 5 / 6  # of its lifetime; it renews itself before four fifths
 
 Row = dict[str, Any]
 
@@ -114,14 +117,25 @@ def settle(db: Database, enrolment: Row, state: str, *, by: Actor, now: datetime
         _tell(work, enrolment["node"], state, by=by, now=now)
 
 
-def shown_by_nodes(db: Database) -> dict[str, Row]:
-    """The last certificate of each node, with whether the node is believed and how it joined."""
+def shown_by_nodes(db: Database, *, now: datetime | None = None) -> dict[str, Row]:
+    """The last certificate of each node, and what an operator should know of it."""
+    now = now or datetime.now(UTC)
     with db.transaction() as work:
         rows = {row["node"]: row for row in work.all("certificates_shown")}
-        for row in work.all("revocations_of", nodes=list(rows)):
-            mine = rows[row["node"]]
-            mine["revoked"] = row["reason"] if mine["not_before"] <= row["since"] else ""
+        revoked = {row["node"]: row for row in work.all("revocations_of", nodes=list(rows))}
+    for node, row in rows.items():
+        row["trouble"] = _trouble(row, revoked.get(node), now)
+        row["key"] = grouped(row["key_sha256"][:40])
     return rows
+
+
+def _trouble(row: Row, revoked: Row | None, now: datetime) -> str:
+    if revoked is not None and row["not_before"] <= revoked["since"]:
+        return "revoked"
+    if row["not_after"] <= now:
+        return "ended"
+    late = row["not_before"] + LATE * (row["not_after"] - row["not_before"])
+    return "not renewed" if now > late else ""
 
 
 def stolen(db: Database) -> list[Row]:

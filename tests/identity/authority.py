@@ -23,7 +23,7 @@ def p256() -> Any:
 
 
 def weak() -> Any:
-    return rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S505
+    return rsa.generate_private_key(public_exponent=65537, key_size=1024)
 
 
 class AnyAuthority:

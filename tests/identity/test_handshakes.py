@@ -1,4 +1,4 @@
-"""The table of refused handshakes, with real certificates, on both ends of a real TLS connection."""
+"""The table of refused handshakes, with real certificates, on both ends of real TLS."""
 
 import asyncio
 import contextlib

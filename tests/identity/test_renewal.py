@@ -13,10 +13,11 @@ import pytest
 from cryptography import x509
 
 from agent import status
-from agent.renewal import Renewal
+from agent.renewal import Renewal, Standing
 from agent.settings import AgentSettings
 from appliance.channel import Identity
 from hub.persist.database import Database
+from tests.agent.test_status import status as well
 from tests.hub.builders import event, finding, outbox
 from tests.identity.authority import AnyAuthority, serial_of
 from tests.identity.conftest import NAME, Site
@@ -24,6 +25,7 @@ from tests.identity.running import Hub, eventually, transport
 from vault import files
 from vault.client import Client
 from vault.errors import VaultDeniedError
+from vault.identity import request
 from vault.joining import sign
 from vault.renewal import Question, due, stand
 from vault.settings import VaultSite
@@ -90,8 +92,6 @@ def test_renewing_gives_no_other_name_than_ones_own(
     answer = client.call("POST", "auth/cert/login", {"name": "node"}, what="sign on")
     token = answer["auth"]["client_token"]
     other = site.node(tmp_path / "other", "h2.test")  # its request, with our token
-    from vault.identity import request
-
     csr = request(files.load_key(other.key), name="h2.test", uri="spiffe://sentinel/node/h2.test")
     with pytest.raises(VaultDeniedError):
         sign(Client(site.vault), site.vault, csr, node="h2.test", token=token)
@@ -119,7 +119,7 @@ def test_the_warning_is_early_and_says_how_much_is_left(tmp_path: Path, mine: Id
     old = leaf(mine)
     question = Question(identity=mine, vault=VaultSite(url=AWAY))
     renewal.standing = msgspec.convert(
-        msgspec.to_builtins(stand(question, now=due(old))), type=type_of(renewal)
+        msgspec.to_builtins(stand(question, now=due(old))), type=Standing
     )
     words = renewal.warning(due(old))
     assert words.startswith("not renewed, ")
@@ -128,15 +128,7 @@ def test_the_warning_is_early_and_says_how_much_is_left(tmp_path: Path, mine: Id
     assert "clock" in renewal.warning(old.not_valid_before_utc - timedelta(days=1))
 
 
-def type_of(_: Renewal) -> type:
-    from agent.renewal import Standing
-
-    return Standing
-
-
 def test_a_node_that_cannot_renew_is_not_well_and_says_so() -> None:
-    from tests.agent.test_status import status as well
-
     bad = msgspec.structs.replace(well(), certificate="not renewed, 9:00:00 are left: sealed")
     assert status.is_well(well())
     assert not status.is_well(bad)
@@ -245,7 +237,7 @@ def hub(site: Site, dsn: str, tmp_path: Path) -> Iterator[Hub]:
 def test_a_node_outlives_its_certificate_without_losing_a_word(
     hub: Hub, site: Site, database: Database, tmp_path: Path
 ) -> None:
-    """Renewed while the stream lasts; then, before the old one ends, a new stream; all by itself."""
+    """Renewed while the stream lasts; then, before the old one ends, a new stream."""
     site.ttl("16s", backdated="2s")
     mine = site.node(tmp_path / "node")
     first = leaf(mine)

@@ -1,7 +1,7 @@
 """A node that is no longer believed: its stream ends within seconds, and it does not come back."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -50,6 +50,11 @@ def revoke(hub: Hub, tmp_path: Path, name: str = NAME) -> int:
     )  # fmt: skip
 
 
+@pytest.fixture
+def revoked(hub: Hub, tmp_path: Path) -> Callable[[], int]:
+    return lambda: revoke(hub, tmp_path)
+
+
 def ends_soon(stream: Transport) -> bool:
     began = time.monotonic()
     assert eventually(lambda: not stream.connected, within_s=WITHIN_S)
@@ -57,9 +62,9 @@ def ends_soon(stream: Transport) -> bool:
 
 
 def test_a_revoked_node_loses_its_stream_within_5_s_and_is_refused_afterwards(
-    hub: Hub, node: Transport, mine: Identity, site: Site, database: Database, tmp_path: Path
+    node: Transport, mine: Identity, site: Site, database: Database, revoked: Callable[[], int]
 ) -> None:
-    assert revoke(hub, tmp_path) == 0
+    assert revoked() == 0
     assert ends_soon(node)
     assert eventually(lambda: "revoked" in node.trouble), node.trouble
     assert not node.connected

@@ -7,7 +7,7 @@ from werkzeug.wrappers import Response
 from hub.console import forms
 from hub.console.access import by, database, needs, now
 from hub.console.live import page
-from hub.persist import halts, node_state, views, witness
+from hub.persist import halts, identity, node_state, views, witness
 
 pages = Blueprint("nodes", __name__)
 
@@ -17,7 +17,9 @@ pages = Blueprint("nodes", __name__)
 def show() -> ResponseReturnValue:
     """All nodes."""
     forked = {row["node"] for row in views.forks(database())}
-    return page("nodes.html", "nodes", "halts", nodes=views.nodes(database()), forked=forked)
+    found = views.nodes(database())
+    stolen = identity.stolen(database())
+    return page("nodes.html", "nodes", "halts", nodes=found, forked=forked, stolen=stolen)
 
 
 @pages.get("/nodes/<name>/fork")
