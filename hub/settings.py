@@ -35,9 +35,7 @@ class ServeSettings(Settings, frozen=True, kw_only=True):
     report_within_s: Seconds = 600.0  # after the order's end; then the outcome is unknown
     max_in_flight: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 256  # events per stream
     vault: VaultSite | None = None  # where nodes' certificates come from, and what is revoked
-    crl: Path | None = (
-        None  # keeps the last verified revocation list; none: only our own rows count
-    )
+    crl: Path | None = None  # the last verified revocation list; none: our own rows alone count
     crl_every_s: Seconds = 3.0  # how often Vault is asked for it
     crl_required: bool = True  # with `crl`: without a current list no node is admitted
 
