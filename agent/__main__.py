@@ -77,7 +77,6 @@ def _enroll(asked: argparse.Namespace) -> int:
     from agent import enroll
     from agent.executor_settings import ExecutorSettings
     from agent.settings import AgentSettings
-    from vault.settings import VaultSite
 
     chosen = settings.load(asked.config, AgentSettings)
     node = enroll.Node.of(chosen, settings.load(asked.executor_config, ExecutorSettings))
@@ -87,7 +86,7 @@ def _enroll(asked: argparse.Namespace) -> int:
         enroll.with_answer(node, enroll.answer_from(asked.answer), expected=asked.expect)
     else:
         ticket = enroll.ticket_from(None if asked.token_stdin else asked.token_file)
-        site = chosen.vault or VaultSite(url=ticket.vault)
+        site = chosen.vault or enroll.site_of(node, ticket)
         changed = {"url": asked.vault, "ca": asked.vault_ca}
         site = msgspec.structs.replace(site, **{k: v for k, v in changed.items() if v})
         enroll.with_ticket(node, ticket, site, expected=asked.expect)

@@ -93,6 +93,15 @@ def with_ticket(
     finish(node, SignedAnswer(node=node.name, chain=chain, pins=ticket.pins), say=say)  # 6
 
 
+def site_of(node: Node, ticket: Ticket) -> VaultSite:
+    """Where Vault is, as the ticket says; the fingerprint that is compared covers that, too."""
+    if not ticket.pins.vault_ca:
+        return VaultSite(url=ticket.pins.vault)
+    path = _path(node, "vault-ca.pem")
+    files.keep(path, ticket.pins.vault_ca.encode(), mode=0o644)
+    return VaultSite(url=ticket.pins.vault, ca=path)
+
+
 def write_request(node: Node, path: Path, *, say: Callable[[str], None] = print) -> None:
     """Without a way to Vault: the request as a file, for `sentinel node sign`."""
     demand_new(node)
@@ -140,7 +149,7 @@ def finish(node: Node, answer: SignedAnswer, *, say: Callable[[str], None]) -> N
         node.identity.certificate, node.identity.key, chain=answer.chain.encode(), private=private
     )
     # From here on this node is enrolled.
-    for name in ("token", "opening", "key.pem"):
+    for name in ("token", "opening", "key.pem", "vault-ca.pem"):
         _path(node, name).unlink(missing_ok=True)
     say(f"our key   {certificates.key_fingerprint(leaf.public_key())}")
     say(f"enrolled  {node.name}, until {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC")

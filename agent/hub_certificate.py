@@ -4,6 +4,7 @@ gRPC checks the chain and the DNS name, which the console on the same host has, 
 handshake of our own first, check the rest, and let the stream believe only what was looked at.
 """
 
+import logging
 import socket
 import ssl
 from pathlib import Path
@@ -14,13 +15,32 @@ from appliance.errors import IdentityError
 HUB_URI = "spiffe://sentinel/hub"
 WITHIN_S = 10.0
 
+log = logging.getLogger(__name__)
 
-def look(hub: str, name: str, identity: Identity, crl: Path | None = None) -> bytes:
-    """The hub's own certificate in PEM; raises `IdentityError`, in words for an administrator."""
+
+def look(
+    hub: str, name: str, identity: Identity, crl: Path | None = None, *, required: bool = False
+) -> bytes:
+    """The hub's own certificate in PEM; raises `IdentityError`, in words for an administrator.
+
+    A list that is too old does not speak; unless one is `required` the hub is looked at without.
+    """
+    try:
+        return _look(hub, name, _context(identity, crl, required=required))
+    except ssl.SSLCertVerificationError as error:
+        if required or error.verify_code not in _NO_LIST:
+            raise IdentityError(_sentence(error)) from error
+        log.warning("the revocation list kept here is too old: %s", error.verify_message)
+    try:
+        return _look(hub, name, _context(identity, None, required=False))
+    except ssl.SSLCertVerificationError as error:
+        raise IdentityError(_sentence(error)) from error
+
+
+def _look(hub: str, name: str, context: ssl.SSLContext) -> bytes:
     # 1. TLS 1.3, and the chain ends at our root   3. it is for servers, its key is strong
     # 2. it carries the DNS name                   4. it is not on the list   5. it is the hub's
     host, _, port = hub.rpartition(":")
-    context = _context(identity, crl)
     try:
         with (
             socket.create_connection((host, int(port)), timeout=WITHIN_S) as plain,
@@ -28,8 +48,8 @@ def look(hub: str, name: str, identity: Identity, crl: Path | None = None) -> by
         ):
             found = peer.getpeercert() or {}
             leaf = peer.getpeercert(binary_form=True) or b""
-    except ssl.SSLCertVerificationError as error:
-        raise IdentityError(_sentence(error)) from error
+    except ssl.SSLCertVerificationError:
+        raise
     except ssl.SSLError as error:
         raise IdentityError(f"the TLS handshake failed: {error.reason or error}") from error
     except ConnectionRefusedError as error:
@@ -44,7 +64,7 @@ def look(hub: str, name: str, identity: Identity, crl: Path | None = None) -> by
     return ssl.DER_cert_to_PEM_cert(leaf).encode("ascii")
 
 
-def _context(identity: Identity, crl: Path | None) -> ssl.SSLContext:
+def _context(identity: Identity, crl: Path | None, *, required: bool) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # demands a certificate and the host's name
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.set_alpn_protocols(["h2"])
@@ -52,7 +72,7 @@ def _context(identity: Identity, crl: Path | None) -> ssl.SSLContext:
     try:
         context.load_verify_locations(identity.ca)
         context.load_cert_chain(identity.certificate, identity.key)
-        if crl is not None and crl.exists():
+        if crl is not None and (required or crl.exists()):
             context.load_verify_locations(crl)
             context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
     except (OSError, ssl.SSLError) as error:
@@ -63,11 +83,12 @@ def _context(identity: Identity, crl: Path | None) -> ssl.SSLContext:
     return context
 
 
+_NO_LIST = frozenset({3, 11, 12})  # X509_V_ERR: no CRL, CRL not yet valid, CRL has expired
 _SENTENCES = (  # OpenSSL's words → what an administrator can act upon
+    ("CRL", "the revocation list that is kept here does not speak for the hub's certificate"),
     ("has expired", "the hub's certificate has expired"),
     ("not yet valid", "the hub's certificate is not valid yet; is the clock right?"),
     ("revoked", "the hub's certificate was revoked"),
-    ("CRL", "the revocation list that is kept here does not speak for the hub's certificate"),
     ("mismatch", "the hub's certificate is for another name than hub_name or hub say"),
     ("key too small", "the hub's certificate has a key that is too weak"),
     ("too weak", "the hub's certificate has a key or a signature that is too weak"),

@@ -164,6 +164,7 @@ class Agent:
             take_halt=self.handover.take_halt,
             node_state=self.handover.node_state,
             crl=settings.state_dir / "crl.pem",
+            crl_required=settings.crl_required,
         )
         self.renewal = Renewal(settings, go_over=self.transport.renew_stream)
         self._stopping = threading.Event()

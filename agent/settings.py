@@ -36,6 +36,7 @@ class AgentSettings(Settings, frozen=True, kw_only=True):
     spool_limit_mb: Megabytes = 64  # what waits for the hub; beyond it the oldest is dropped
     limits: Limits = Limits()
     vault: VaultSite | None = None  # where the certificate is renewed; none: by other means
+    crl_required: bool = False  # without a current revocation list the hub is not spoken to
 
     def hold(self, condition: Condition) -> timedelta:
         """How long a condition may still last after an order; then its rollback is asked for.

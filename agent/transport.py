@@ -90,8 +90,9 @@ class Transport:
         take_halt: TakeHalt = lambda _halt, _resume: None,
         node_state: Callable[[], StateOf | None] = lambda: None,
         crl: Path | None = None,
+        crl_required: bool = False,
     ) -> None:
-        self._crl = crl
+        self._crl, self._crl_required = crl, crl_required
         self._looked, self._seen = -LOOK_AGAIN_S, b""
         self._going_over = threading.Event()
         self._take_trust = take_trust
@@ -236,7 +237,9 @@ class Transport:
     def _looked_at(self) -> bytes:
         """The hub's certificate as it was looked at, not too long ago."""
         if time.monotonic() - self._looked >= LOOK_AGAIN_S:
-            self._seen = hub_certificate.look(self._hub, self._hub_name, self._identity, self._crl)
+            self._seen = hub_certificate.look(
+                self._hub, self._hub_name, self._identity, self._crl, required=self._crl_required
+            )
             self._looked = time.monotonic()
         return self._seen
 

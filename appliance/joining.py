@@ -49,8 +49,7 @@ def _add(asked: argparse.Namespace, chosen: ServeSettings, db: Database, vault: 
         db, node=asked.node, wrap=door.accessor, wrapped=door.wrapped, expires_at=door.expires,
         by=_by(), now=now,
     )  # fmt: skip
-    site = chosen.vault
-    made = Ticket(node=asked.node, vault=site.url if site else "", token=door.token, pins=pins)
+    made = Ticket(node=asked.node, token=door.token, pins=pins)
     out = asked.out or Path(f"{asked.node}.ticket")
     files.keep(out, ticket.written(made))
     _say(f"ticket    {out}, good once, until {door.expires:%H:%M} UTC")
@@ -136,8 +135,13 @@ def _contain(db: Database, vault: Joining, node: str, wrapped: str, reason: str)
 
 
 def _pins(chosen: ServeSettings) -> ticket.Pins:
+    if chosen.vault is None:
+        raise RefusedError("there is no [vault]: say there where Vault is")
     return ticket.pins_of(
-        ca=chosen.identity.ca, trust_root=chosen.trust_root, audit_vkey=chosen.audit_vkey
+        chosen.vault,
+        ca=chosen.identity.ca,
+        trust_root=chosen.trust_root,
+        audit_vkey=chosen.audit_vkey,
     )
 
 

@@ -189,8 +189,7 @@ async def _log_rounds(dsn: str, transport: Transport) -> None:
 def _revocations(settings: ServeSettings) -> crl.RevocationList | None:
     if settings.crl is None:
         return None
-    ours = settings.identity
-    found = crl.RevocationList(settings.crl, issuers=crl.authorities(ours.ca, ours.certificate))
+    found = crl.RevocationList(settings.crl, issuers=crl.issuers_of(settings.identity))
     found.reload()
     return found
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
+from appliance.channel import Identity
 from vault import files
 from vault.client import Client
 from vault.errors import RevocationError, VaultError
@@ -95,6 +96,16 @@ class RevocationList:
         if (number := _number(found)) < self._number:  # 3
             raise RevocationError(f"list {number} is older than list {self._number}, which counts")
         return found
+
+
+def issuers_of(identity: Identity) -> list[x509.Certificate]:
+    """Who issued this identity's own certificate: the lists of that authority alone count.
+
+    Another one of the same chain, such as the root, signs lists too, and they revoke other things.
+    """
+    found = authorities(identity.ca, identity.certificate)
+    leaf = x509.load_pem_x509_certificate(identity.certificate.read_bytes())
+    return [one for one in found if one.subject == leaf.issuer]
 
 
 def authorities(*paths: Path) -> list[x509.Certificate]:

@@ -108,6 +108,8 @@ class Joining:
         """Revoke every certificate of the node; their serials. What is expired is left."""
         serials = dict.fromkeys([*known, *self._issued_to(node)])
         done = [serial for serial in serials if self._revoke(serial)]
+        # A mount that rebuilds its list by itself does so by the clock, not at each revocation.
+        self._client.call("GET", f"{self._site.pki}/crl/rotate", what="renew the revocation list")
         self.tell_sign_on()
         return done
 
@@ -115,7 +117,7 @@ class Joining:
         """Have certificate sign-on heed the revocation list as it is now."""
         crl = fetch_crl(self._client, self._site).decode("ascii", "replace")
         where = f"auth/{self._site.cert_auth}/crls/{LOG_CRL}"
-        self._client.call("POST", where, {"crl": crl}, what="tell sign-on what is revoked")
+        self._client.call("POST", where, {"crl": crl}, what="tell sign-on of it")
 
     def _entity(self, node: str, *, disabled: bool) -> None:
         """Make it or change it, with an alias for its tokens and one for its certificates."""

@@ -114,9 +114,8 @@ def _renew(question: Question, leaf: x509.Certificate, *, now: datetime) -> None
 def _fetch_crl(question: Question) -> str:
     if question.crl is None:
         return ""
-    mine = question.identity
     try:
-        kept = crl.RevocationList(question.crl, issuers=crl.authorities(mine.ca, mine.certificate))
+        kept = crl.RevocationList(question.crl, issuers=crl.issuers_of(question.identity))
     except RevocationError as error:
         return str(error)
     kept.reload()

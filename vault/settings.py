@@ -13,7 +13,7 @@ Mount = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,126}
 class VaultSite(Settings, frozen=True, kw_only=True):
     """One Vault or OpenBao, and the mounts in it."""
 
-    url: Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s/]+$")]  # https, or http on this machine
+    url: Annotated[str, msgspec.Meta(pattern=r"^https?://[^\s/]+$")]  # http: on this machine alone
     ca: Path | None = None  # of Vault's own certificate, in PEM; none: what the system believes
     namespace: str = ""  # where the mounts are, if they are in one
     pki: Mount = "pki_int"  # the mount that issues certificates

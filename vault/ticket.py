@@ -14,6 +14,7 @@ import msgspec
 
 from appliance.records import Record
 from vault.errors import JoinError
+from vault.settings import VaultSite
 
 MAX_BYTES = 512 * 1024
 FINGERPRINT_OF = "sentinel site v1"
@@ -29,11 +30,14 @@ class Pins(Record, frozen=True, kw_only=True):
     ca: Pem  # the root of the site's certificates
     trust_root: Pem = ""  # TUF root: policy, people and keys come under it
     audit_vkey: Pem = ""  # the audit log's keys, one a line
+    vault: str = ""  # where the token is good; whoever answers elsewhere could keep it
+    vault_ca: Pem = ""  # of Vault's own certificate; none: what the node's system believes
 
     @property
     def fingerprint(self) -> str:
         """One short word over all of it, in groups that can be read aloud."""
-        parts = (FINGERPRINT_OF, self.ca, self.trust_root, self.audit_vkey)
+        pinned = (self.ca, self.trust_root, self.audit_vkey, self.vault, self.vault_ca)
+        parts = (FINGERPRINT_OF, *pinned)
         digest = hashlib.sha256("".join(f"{len(one)}:{one}" for one in parts).encode()).hexdigest()
         return grouped(digest[:40])
 
@@ -42,7 +46,6 @@ class Ticket(Record, frozen=True, kw_only=True):
     """`sentinel node add` wrote this for one node."""
 
     node: Name
-    vault: str
     token: Annotated[str, msgspec.Meta(max_length=4096)]  # wraps another; single use
     pins: Pins
 
@@ -70,9 +73,11 @@ def written(record: Ticket | SignedAnswer) -> bytes:
     return msgspec.json.format(msgspec.json.encode(record)) + b"\n"
 
 
-def pins_of(*, ca: Path, trust_root: Path | None, audit_vkey: Path | None) -> Pins:
+def pins_of(site: VaultSite, *, ca: Path, trust_root: Path | None, audit_vkey: Path | None) -> Pins:
     """What the hub itself believes."""
     return Pins(
+        vault=site.url,
+        vault_ca=_text(site.ca) if site.ca else "",
         ca=_text(ca),
         trust_root=_text(trust_root) if trust_root else "",
         audit_vkey=_text(audit_vkey) if audit_vkey else "",

@@ -117,7 +117,7 @@ def _join(site: Site, folder: Path, number: int) -> None:
         name=name, identity=identity, trust_root=None, audit_vkey=None, folder=at / "enroll"
     )
     pins = Pins(ca=site.root_ca.read_text())
-    ticket = Ticket(node=name, vault=site.vault.url, token=door.token, pins=pins)
+    ticket = Ticket(node=name, token=door.token, pins=pins)
     enroll.with_ticket(node, ticket, site.vault, say=lambda _: None)
 
 

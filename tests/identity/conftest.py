@@ -117,6 +117,7 @@ def set_up(admin: Client) -> str:
         "pki_int/roles/hub", allow_any_name=True, allowed_uri_sans=["spiffe://sentinel/hub"],
         client_flag=False, server_flag=True, key_type="ec", key_bits=256, ttl="720h",
     )  # fmt: skip
+    say("pki_int/config/crl", auto_rebuild=True, expiry="72h")
     say("sys/policies/acl/sentinel-enroll", policy=ENROLL)
     say("sys/policies/acl/sentinel-node", policy=ENROLL)
     say("sys/auth/cert", type="cert")

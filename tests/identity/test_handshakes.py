@@ -12,6 +12,7 @@ from typing import Any
 
 import grpc
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from agent import hub_certificate
 from appliance.channel import (
@@ -37,7 +38,7 @@ from tests.identity.authority import (
     serial_of,
     weak,
 )
-from vault.crl import RevocationList, authorities
+from vault.crl import RevocationList, authorities, issuers_of
 
 pytestmark = pytest.mark.postgres
 DAY = timedelta(days=1)
@@ -285,6 +286,36 @@ def test_a_node_leaves_a_hub_whose_certificate_was_revoked(
             hub_certificate.look(fake.address, "localhost", mine, crl)
     finally:
         fake.close()
+
+
+def test_a_list_that_is_too_old_is_asked_for_only_where_the_site_demands_it(
+    served: Served, root: AnyAuthority, tmp_path: Path
+) -> None:
+    mine, crl = root.issue(tmp_path / "mine"), tmp_path / "old.pem"
+    crl.write_bytes(root.crl(until=-DAY))
+    address = f"localhost:{served.port}"
+    assert hub_certificate.look(address, "localhost", mine, crl)
+    for one in (crl, tmp_path / "missing.pem"):
+        with pytest.raises(IdentityError, match=r"revocation list|cannot read"):
+            hub_certificate.look(address, "localhost", mine, one, required=True)
+
+
+def test_a_list_of_the_root_does_not_stand_for_that_of_the_issuing_authority(
+    root: AnyAuthority, hub: Identity, tmp_path: Path
+) -> None:
+    """It is signed by somebody in the chain, and newer, and revokes nothing of ours."""
+    other = AnyAuthority("the root above")
+    chain = tmp_path / "chain.pem"
+    pems = [
+        root.certificate.public_bytes(Encoding.PEM),
+        other.certificate.public_bytes(Encoding.PEM),
+    ]
+    chain.write_bytes(b"".join(pems))
+    both = Identity(certificate=hub.certificate, key=hub.key, ca=chain)
+    ours = RevocationList(tmp_path / "crl.pem", issuers=issuers_of(both))
+    assert ours.take(root.crl(7, number=5), keep=True)
+    assert not ours.take(other.crl(number=9), keep=True)
+    assert ours.revoked(7)
 
 
 def test_the_stream_believes_only_the_certificate_that_was_looked_at(

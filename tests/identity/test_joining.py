@@ -255,6 +255,19 @@ def test_a_ticket_with_another_root_is_refused_before_it_is_spent(world: World) 
     world.join(ticket, expected=ticket.pins.fingerprint)  # so the token is still good
 
 
+def test_a_ticket_that_names_another_vault_is_refused_before_its_token_leaves(
+    world: World,
+) -> None:
+    """Who answers there could keep the token, and let the node join all the same."""
+    ticket = world.add()
+    pins = msgspec.structs.replace(ticket.pins, vault="https://127.0.0.1:1")
+    with pytest.raises(JoinError, match="another site"):
+        world.join(msgspec.structs.replace(ticket, pins=pins), expected=ticket.pins.fingerprint)
+    site = enroll.site_of(world.node, ticket)
+    assert site.url == world.site.vault.url
+    enroll.with_ticket(world.node, ticket, site, say=lambda _: None)  # by the ticket's own CA
+
+
 def test_a_node_that_pins_one_site_does_not_join_another(world: World) -> None:
     assert world.node.trust_root
     world.node.trust_root.write_text("the root of another site")
