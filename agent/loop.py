@@ -26,6 +26,7 @@ from agent.log_watch import LogWatch
 from agent.notify import notify
 from agent.probes import HostProbe
 from agent.readings import Readings
+from agent.renewal import Renewal
 from agent.settings import AgentSettings
 from agent.spool import LOST, Spool
 from agent.status import OpenFinding, Status
@@ -164,7 +165,10 @@ class Agent:
             on_welcome=self._welcomed,
             take_halt=self.handover.take_halt,
             node_state=self.handover.node_state,
+            crl=settings.state_dir / "crl.pem",
+            crl_required=settings.crl_required,
         )
+        self.renewal = Renewal(settings, go_over=self.transport.renew_stream)
         self._stopping = threading.Event()
 
     def run(self) -> None:
@@ -173,6 +177,7 @@ class Agent:
         self.handover.wait_for_executor(_EXECUTOR_WITHIN_S)  # the hello says whether it is live
         self.trust.start()
         self.transport.start()
+        self.renewal.start()
         self.log_watch.start()
         notify("READY=1")
         while not self._stopping.is_set():
@@ -184,6 +189,7 @@ class Agent:
         self.handover.stop()
         self.log_watch.stop()
         self.trust.stop()
+        self.renewal.stop()
         self.transport.stop()
         self.spool.close()
 
@@ -241,6 +247,7 @@ class Agent:
             dropped=counts.dropped,
             aside=counts.aside,
             log_fork=self.log_watch.fork,
+            certificate=self.renewal.warning(now),
             findings=tuple(
                 OpenFinding(
                     finding_id=finding_id,

@@ -14,6 +14,7 @@ from agent.limits import Limits, Megabytes, Samples, Seconds
 from appliance.channel import Identity
 from appliance.records import Condition
 from appliance.settings import Settings
+from vault.settings import VaultSite
 
 __all__ = ["AgentSettings", "ExecutorSettings", "Limits"]
 
@@ -34,6 +35,8 @@ class AgentSettings(Settings, frozen=True, kw_only=True):
     hold_s_of: dict[Condition, Seconds] = msgspec.field(default_factory=dict)  # by condition
     spool_limit_mb: Megabytes = 64  # what waits for the hub; beyond it the oldest is dropped
     limits: Limits = Limits()
+    vault: VaultSite | None = None  # where the certificate is renewed; none: by other means
+    crl_required: bool = False  # without a current revocation list the hub is not spoken to
 
     def hold(self, condition: Condition) -> timedelta:
         """How long a condition may still last after an order; then its rollback is asked for.

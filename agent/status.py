@@ -36,6 +36,7 @@ class Status(Record, frozen=True, kw_only=True):
     aside: int  # events the hub refused
     findings: tuple[OpenFinding, ...]
     log_fork: str = ""  # why no order runs here until a person has looked
+    certificate: str = ""  # why it is not renewed; it works until it ends
 
 
 def write(folder: Path, status: Status) -> None:
@@ -60,7 +61,7 @@ def is_well(status: Status, *, now: datetime | None = None) -> bool:
     age = (now or datetime.now(UTC)) - status.at
     alive = age < timedelta(seconds=_STALE_CYCLES * status.cycle_s + 5)
     executor = status.executor_answers and not status.trust and not status.log_fork
-    return alive and status.connected and executor
+    return alive and status.connected and executor and not status.certificate
 
 
 def lines(status: Status) -> list[str]:
@@ -76,6 +77,8 @@ def lines(status: Status) -> list[str]:
         f"spool     {status.waiting} waiting ({status.waiting_bytes} bytes), {lost}",
         f"findings  {len(status.findings)} open",
     ]
+    if status.certificate:
+        found.append(f"identity  {status.certificate}")
     if status.log_fork:
         found.append(f"audit log FORKED, no order runs: {status.log_fork}")
     found += [

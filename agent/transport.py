@@ -16,7 +16,7 @@ from typing import Protocol
 
 import grpc
 
-from agent import log_proof
+from agent import hub_certificate, log_proof
 from agent.errors import SpoolError
 from agent.live import Live
 from agent.log_proof import LogProof, Standing
@@ -34,6 +34,7 @@ PROTOCOL = 1
 LEAST_WAIT_S = 0.5
 MOST_WAIT_S = 30.0
 WELCOME_WITHIN_S = 15.0
+LOOK_AGAIN_S = 600.0  # the hub's certificate may have been revoked meanwhile
 _STEADY_S = 60.0  # a stream that lasted so long was a good one: start with short waits again
 
 log = logging.getLogger(__name__)
@@ -89,7 +90,12 @@ class Transport:
         on_welcome: Callable[[], None] = lambda: None,
         take_halt: TakeHalt = lambda _halt, _resume: None,
         node_state: Callable[[], StateOf | None] = lambda: None,
+        crl: Path | None = None,
+        crl_required: bool = False,
     ) -> None:
+        self._crl, self._crl_required = crl, crl_required
+        self._looked, self._seen = -LOOK_AGAIN_S, b""
+        self._going_over = threading.Event()
         self._take_trust = take_trust
         self._on_welcome = on_welcome
         self._hub = hub
@@ -191,6 +197,10 @@ class Transport:
             trouble = self._converse()
             if self._stopping.is_set():
                 return
+            if self._going_over.is_set():
+                self._going_over.clear()
+                log.info("going over to the renewed certificate")
+                continue
             if trouble != self.trouble:  # said once, not every half minute
                 log.warning("hub %s: %s; trying again", self._hub, trouble)
             self.trouble = trouble
@@ -206,7 +216,8 @@ class Transport:
         if self._hub_name:
             options.append(("grpc.ssl_target_name_override", self._hub_name))
         try:
-            credentials = channel_credentials(self._identity)
+            seen = self._looked_at()
+            credentials = channel_credentials(self._identity, believes=seen)
         except SentinelError as error:
             return str(error)
         with grpc.secure_channel(self._hub, credentials, options=options) as channel:
@@ -227,6 +238,7 @@ class Transport:
             try:
                 conversation.run(on_welcome=self._welcomed)
             except grpc.RpcError as error:
+                self._looked = -LOOK_AGAIN_S
                 return explain(error, self._identity.certificate)
             except SpoolError as error:
                 return str(error)
@@ -234,6 +246,24 @@ class Transport:
                 conversation.end()
                 self._conversation = None
         return "the hub ended the stream"
+
+    def _looked_at(self) -> bytes:
+        """The hub's certificate as it was looked at, not too long ago."""
+        if time.monotonic() - self._looked >= LOOK_AGAIN_S:
+            self._seen = hub_certificate.look(
+                self._hub, self._hub_name, self._identity, self._crl, required=self._crl_required
+            )
+            self._looked = time.monotonic()
+        return self._seen
+
+    def renew_stream(self) -> bool:
+        """Go over to the renewed certificate: a new stream at once, when nothing is on its way."""
+        conversation = self._conversation
+        if conversation is None or not conversation.idle:
+            return conversation is None
+        self._going_over.set()
+        conversation.end()
+        return True
 
     def _welcomed(self, welcome: pb.Welcome) -> None:
         self.trouble = ""
@@ -284,6 +314,12 @@ class _Conversation:
     def welcomed(self) -> bool:
         """Whether the hub has answered our hello."""
         return self._window > 0 and not self._ended
+
+    @property
+    def idle(self) -> bool:
+        """Whether the hub has acknowledged all that was sent."""
+        with self._news:
+            return not self._in_flight and not self._sayings
 
     def run(self, *, on_welcome: Callable[[pb.Welcome], None]) -> None:
         """Talk until the stream ends; raises `grpc.RpcError` with the reason."""

@@ -87,9 +87,9 @@ def _resume(asked: argparse.Namespace) -> int:
 
 
 def _node(asked: argparse.Namespace) -> int:
-    from appliance import fleet
+    from appliance import fleet, joining
 
-    return fleet.node(asked)
+    return joining.run(asked) if asked.what in joining.COMMANDS else fleet.node(asked)
 
 
 def _approve_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -5,7 +5,9 @@ so that a server's or console's certificate from the same CA cannot speak as a n
 stack checks chain, validity and key usage; the client checks the hub's DNS name as well.
 """
 
+import logging
 import re
+import ssl
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -37,6 +39,9 @@ CLIENT_LIMITS = [
 ]
 
 
+_log = logging.getLogger(__name__)
+
+
 class Identity(Settings, frozen=True, kw_only=True):
     """Where a process finds its certificate, its key and the CA it believes (PEM files)."""
 
@@ -46,21 +51,71 @@ class Identity(Settings, frozen=True, kw_only=True):
 
 
 def server_credentials(identity: Identity) -> grpc.ServerCredentials:
-    """Credentials of a server that demands a client certificate of the same CA."""
-    return grpc.ssl_server_credentials(
-        [(_read(identity.key), _read(identity.certificate))],
-        root_certificates=_read(identity.ca),
-        require_client_auth=True,
+    """Credentials of a server that demands a client certificate of the same CA.
+
+    A renewed certificate counts from the next handshake on, without a restart.
+    """
+    files = _Renewed(identity)
+    return grpc.dynamic_ssl_server_credentials(
+        files.configuration(),
+        files.changed,  # type: ignore[arg-type]  # None: as it is, says grpc's own documentation
+        require_client_authentication=True,
     )
 
 
-def channel_credentials(identity: Identity) -> grpc.ChannelCredentials:
-    """Credentials of a client that shows its own certificate and believes only this CA."""
+def channel_credentials(
+    identity: Identity, *, believes: bytes | None = None
+) -> grpc.ChannelCredentials:
+    """Credentials of a client that shows its own certificate and believes only this CA.
+
+    Or believes `believes` alone: certificates that were looked at before, in PEM.
+    """
     return grpc.ssl_channel_credentials(
-        root_certificates=_read(identity.ca),
+        root_certificates=believes or _read(identity.ca),
         private_key=_read(identity.key),
         certificate_chain=_read(identity.certificate),
     )
+
+
+class _Renewed:
+    """The identity's files, read again when they changed; two that do not fit are not taken."""
+
+    def __init__(self, identity: Identity) -> None:
+        self._identity = identity
+        self._seen = self._marks()
+
+    def configuration(self) -> grpc.ServerCertificateConfiguration:
+        """What lies in the files now; raises `SettingsError` when it is no identity."""
+        one = self._identity
+        pair = (_read(one.key), _read(one.certificate))
+        try:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(one.certificate, one.key)
+            context.load_verify_locations(one.ca)
+        except (OSError, ssl.SSLError) as error:
+            raise SettingsError(f"{one.certificate}, {one.key}, {one.ca}: {error}") from error
+        return grpc.ssl_server_certificate_configuration([pair], _read(one.ca))
+
+    def changed(self) -> grpc.ServerCertificateConfiguration | None:
+        """At each handshake: the new identity, or None to go on with the one in use."""
+        try:
+            marks = self._marks()
+            if marks == self._seen:
+                return None
+            made = self.configuration()
+        except SettingsError as error:
+            _log.warning("the renewed identity is not taken yet: %s", error)
+            return None
+        self._seen = marks
+        return made
+
+    def _marks(self) -> tuple[tuple[int, int], ...]:
+        one = self._identity
+        try:
+            found = [path.stat() for path in (one.certificate, one.key, one.ca)]
+        except OSError as error:
+            raise SettingsError(f"{error.filename}: cannot read: {error.strerror}") from error
+        return tuple((stat.st_ino, stat.st_mtime_ns) for stat in found)
 
 
 def node_name(auth_context: Mapping[str, Iterable[bytes]]) -> str:

@@ -39,6 +39,40 @@ def add_node(parser: argparse.ArgumentParser) -> None:
         "--fingerprint",
         help="as `sentinel-executor --show-keys` prints it there; asked for when missing",
     )
+    _joining(commands)
+
+
+def _joining(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Who may join, and who is no longer believed: for these the hub's own settings are read."""
+    what = "let a node join: a ticket with a single-use token that ends within minutes"
+    add = commands.add_parser("add", help=what, description=what)
+    add.add_argument("node", help="its name, as its certificate will say it")
+    add.add_argument("--minutes", type=int, choices=range(1, 61), default=15, metavar="N")
+    add.add_argument("--out", type=Path, metavar="FILE", help="(default: NODE.ticket)")
+    what = "answer the request of a node that cannot reach Vault, as files"
+    sign = commands.add_parser("sign", help=what, description=what)
+    sign.add_argument("request", type=Path, help="what `sentinel-agent enroll --offline` wrote")
+    sign.add_argument("--key", help="what the node showed as its key; asked for when missing")
+    sign.add_argument("--out", type=Path, metavar="FILE", help="(default: NODE.answer)")
+    what = "what became of the tickets; 1: somebody opened one and its node has not come"
+    check = commands.add_parser("check", help=what, description=what)
+    check.add_argument("node", nargs="?", help="this node's only")
+    check.add_argument(
+        "--stolen", action="store_true", help="somebody else opened it: revoke what that gave"
+    )
+    what = "believe a node no more: end its stream, revoke its certificates"
+    revoke = commands.add_parser("revoke", help=what, description=what)
+    revoke.add_argument("node")
+    revoke.add_argument("--reason", required=True, help="for who reads the log")
+    for one in (add, sign, check, revoke):
+        default = Path("/etc/sentinel/serve.toml")
+        one.add_argument(
+            "--config", type=Path, default=default, help=f"hub's settings (default: {default})"
+        )
+        one.add_argument(
+            "--vault-token-file", type=Path, metavar="FILE",
+            help="an administrator's; else BAO_TOKEN or VAULT_TOKEN, else it is asked for",
+        )  # fmt: skip
 
 
 def _config(parser: argparse.ArgumentParser) -> None:

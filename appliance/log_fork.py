@@ -27,6 +27,7 @@ from hub.console.settings import ConsoleSettings
 from hub.fork_decisions import ANSWER, MAX_REQUEST_BYTES, REQUEST, Answer, answered
 from hub.persist.database import Database
 from hub.persist.witness import given_up_notes, newest_checkpoint
+from hub.secrets import dsn_of
 from hub.settings import NotarySettings
 
 LOOK_EVERY_S = 0.2
@@ -40,7 +41,7 @@ def run(asked: argparse.Namespace) -> int:
 
 def _propose(asked: argparse.Namespace) -> int:
     chosen = settings.load(asked.config, ConsoleSettings)
-    with Database(chosen.dsn, size=1) as db, db.transaction() as work:
+    with Database(dsn_of(chosen), size=1) as db, db.transaction() as work:
         newest, seen = newest_checkpoint(work), given_up_notes(work)
     if newest is None:
         raise ForkError("the log has no checkpoint yet")

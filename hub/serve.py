@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from appliance.wire import sentinel_pb2_grpc
 from audit.counting import parse_keys
 from audit.errors import VkeyError
 from hub import outside_witnesses, policy, publish, secrets
+from hub.admission import Admission
 from hub.dispatch import OrderDesk
 from hub.errors import DatabaseError, NotaryError
 from hub.ingest import Ingest, utc_now
@@ -37,9 +39,11 @@ from hub.trust_offers import TrustOffers
 from hub.validate import Gate
 from hub.witnesses import Witnesses
 from policy.worker import GuardedReader
+from vault import crl
 
 BEAT_S = 5.0
 RENEW_EVERY_TURNS = 30  # of a second: a look whether the online part is due; it lasts days
+LOOK_AT_ROWS_S = 3.0  # a notification may be lost, and a revoked node's stream ends within 5 s
 GRACE_S = 3.0  # for streams to end when we stop
 
 _log = logging.getLogger(__name__)
@@ -86,6 +90,7 @@ def check(settings: ServeSettings) -> None:
     """Read all that a start would read; raises with the file and what is wrong with it."""
     secrets.check(settings)
     server_credentials(settings.identity)
+    _revocations(settings)
     load_key(settings.order_key)
     _vkey(settings.audit_vkey)
     policy.demand_one_source(settings)
@@ -119,7 +124,7 @@ async def _serve(
     witnesses: Witnesses,
     trust: HubTrust | None,
 ) -> int:
-    nodes = Nodes(db)
+    nodes, revoked = Nodes(db), _revocations(settings)
     await asyncio.to_thread(nodes.all_disconnected)
     ingest = Ingest(lambda batch: storage.store_events(db, batch, now=utc_now()))
     transport = Transport(
@@ -129,6 +134,7 @@ async def _serve(
         max_in_flight=settings.max_in_flight,
         trust=TrustOffers(db, trust),
         live=LiveOutputs(db),
+        admission=Admission(db, revoked=revoked, required=settings.crl_required),
     )
     server = grpc.aio.server(options=SERVER_LIMITS)
     sentinel_pb2_grpc.add_HubServicer_to_server(transport, server)  # type: ignore[no-untyped-call]
@@ -143,6 +149,7 @@ async def _serve(
         asyncio.create_task(ingest.run()),
         asyncio.create_task(_orders(db.dsn, transport)),
         asyncio.create_task(_log_rounds(db.dsn, transport)),
+        asyncio.create_task(_identities(settings, db.dsn, transport, revoked)),
         asyncio.create_task(_beat(db, nodes, transport, gate, trust)),
     ]
     if trust is not None:
@@ -188,6 +195,37 @@ async def _log_rounds(dsn: str, transport: Transport) -> None:
             await transport.offer_log()
         except (DatabaseError, NotaryError) as error:
             _log.warning("the log's round waits: %s", error)
+
+
+def _revocations(settings: ServeSettings) -> crl.RevocationList | None:
+    if settings.crl is None:
+        return None
+    found = crl.RevocationList(settings.crl, issuers=crl.issuers_of(settings.identity))
+    found.reload()
+    return found
+
+
+async def _identities(
+    settings: ServeSettings, dsn: str, transport: Transport, revoked: crl.RevocationList | None
+) -> None:
+    """End streams of nodes that are no longer believed, and learn what Vault revoked."""
+    listener = Listener(dsn, channels=("sentinel_identity",))
+    asked = looked = -settings.crl_every_s
+    notice: str | None = None
+    while True:
+        if revoked is not None and time.monotonic() - asked >= settings.crl_every_s:
+            asked = time.monotonic()
+            if settings.vault is None:
+                await asyncio.to_thread(revoked.reload)
+            else:
+                await asyncio.to_thread(revoked.fetch, settings.vault)
+        rows = notice is not None or time.monotonic() - looked >= LOOK_AT_ROWS_S
+        looked = time.monotonic() if rows else looked
+        try:
+            await transport.end_unwelcome(rows=rows)
+        except DatabaseError as error:
+            _log.warning("who is still welcome cannot be told: %s", error)
+        notice = await asyncio.to_thread(listener.wait, 1.0)
 
 
 async def _trust(

@@ -9,6 +9,7 @@ from appliance.channel import Identity
 from appliance.records import Mode
 from appliance.settings import Settings
 from vault.access import VaultAccess
+from vault.settings import VaultSite
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
@@ -40,6 +41,10 @@ class ServeSettings(Settings, frozen=True, kw_only=True):
     command_timeout_s: Seconds = 30.0  # of each command on the node
     report_within_s: Seconds = 600.0  # after the order's end; then the outcome is unknown
     max_in_flight: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 256  # events per stream
+    vault: VaultSite | None = None  # where nodes' certificates come from, and what is revoked
+    crl: Path | None = None  # the last verified revocation list; none: our own rows alone count
+    crl_every_s: Seconds = 3.0  # how often Vault is asked for it
+    crl_required: bool = True  # with `crl`: without a current list no node is admitted
 
 
 class SecondSigner(Settings, frozen=True, kw_only=True):

@@ -14,17 +14,18 @@ from dataclasses import dataclass, field
 import grpc
 
 from appliance import __version__
-from appliance.channel import node_name
 from appliance.errors import IdentityError, RefusedError
 from appliance.ids import is_uuid
 from appliance.journal import shown
 from appliance.records import Event
 from appliance.wire import sentinel_pb2 as pb
 from appliance.wire.convert import from_wire
+from hub.admission import Admission
 from hub.errors import DatabaseError, NotaryError
 from hub.ingest import Ingest
 from hub.live import LiveOutputs
 from hub.nodes import Nodes, WaitingOrder
+from hub.persist.identity import Shown
 from hub.persist.ingest import Received
 from hub.trust_offers import TrustOffers
 from hub.witnesses import Witnesses
@@ -44,6 +45,8 @@ class Stream:
     """One living conversation: what is on its way out, and which orders were already offered."""
 
     node: str
+    shown: Shown  # the certificate of its handshake
+    task: "asyncio.Task[object] | None" = None
     out: asyncio.Queue[pb.FromHub | None] = field(default_factory=asyncio.Queue)
     offered: set[str] = field(default_factory=set)
     stale: dict[str, int] = field(default_factory=dict)  # how often an order's proof was
@@ -51,8 +54,11 @@ class Stream:
     trust_offered: str = ""  # digest of the published set it was sent
     halts: set[tuple[str, bool]] = field(default_factory=set)  # told: which, and that it is over
 
+    ended: bool = False
+
     def end(self) -> None:
         """Close after what is queued."""
+        self.ended = True
         self.out.put_nowait(None)
 
 
@@ -68,8 +74,10 @@ class Transport:
         max_in_flight: int,
         trust: TrustOffers | None = None,
         live: LiveOutputs | None = None,
+        admission: Admission | None = None,
     ) -> None:
         self._live = live
+        self._admission = admission or Admission()
         self._witnesses = witnesses
         self._trust = trust
         self._ingest = ingest
@@ -88,7 +96,8 @@ class Transport:
     ) -> None:
         """One agent's conversation, from hello to the end of the stream."""
         try:
-            stream = Stream(node_name(context.auth_context()))
+            shown_now = await self._admission.admit(context.auth_context())
+            stream = Stream(shown_now.node, shown_now, asyncio.current_task())
             await self._greet(messages, stream)
         except (IdentityError, RefusedError) as error:
             _log.warning("stream from %s refused: %s", shown(context.peer()), error)
@@ -173,6 +182,17 @@ class Transport:
                     node,
                     halt.halt_id,
                 )
+
+    async def end_unwelcome(self, *, rows: bool = True) -> None:
+        """End the streams whose certificate was revoked or has ended; a deaf node's by force."""
+        streams = list(self._streams.values())
+        why = await self._admission.unwelcome([one.shown for one in streams], rows=rows)
+        for stream in streams:
+            if reason := why.get(stream.shown.serial):
+                if stream.ended and stream.task is not None:
+                    stream.task.cancel()
+                stream.end()
+                _log.warning("stream of node=%s is ended: %s", stream.node, shown(reason))
 
     async def close(self) -> None:
         """End every stream, and wait a moment until their nodes are marked as gone."""

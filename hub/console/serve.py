@@ -109,6 +109,7 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc] # gunicorn has no types
 
     def __init__(self, settings: ConsoleSettings, known: ConsoleSecrets) -> None:
         self._settings, self._secrets = settings, known
+        self._good: ssl.SSLContext | None = None
         super().__init__()
 
     def load_config(self) -> None:
@@ -140,4 +141,11 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc] # gunicorn has no types
         return app
 
     def _context(self, _config: Any, _default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
-        return _tls(self._settings)
+        """Asked for every connection, so a renewed certificate counts without a restart."""
+        try:
+            self._good = _tls(self._settings)
+        except SettingsError as error:  # in the middle of a replacement
+            if self._good is None:
+                raise
+            _log.warning("%s; going on with the one before", error)
+        return self._good

@@ -8,6 +8,7 @@ from typing import Any
 from appliance.lifecycle import FINAL, NEEDS_A_PERSON, State
 from appliance.people import Credential, People
 from appliance.report_chain import fingerprint
+from hub.persist import identity
 from hub.persist.database import Database, Work
 from hub.persist.people import people_in_force, usable
 from hub.persist.reports import sentence
@@ -155,7 +156,9 @@ def nodes(db: Database) -> list[Row]:
         troubles, held = work.all("open_troubles"), work.all("held_counts")
         numbers = {row["node"]: row["number"] for row in work.all("last_numbers")}
     waiting = {row["node"]: row["count"] for row in held}
+    shown = identity.shown_by_nodes(db)
     for row in rows:
+        row["certificate"] = shown.get(row["name"])
         name, offered, pinned = row["name"], row["result_key_offered"], row["result_key"]
         row["last_report"] = numbers.get(name, 0)
         row["held"] = waiting.get(name, 0)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import events, footprint, gate, inference, journey, proof
+from tests.bench import events, footprint, gate, identity, inference, journey, proof
 from tests.bench.figures import Figure, machine, table
 
 PARTS: dict[str, Callable[[], list[Figure]]] = {
@@ -16,6 +16,7 @@ PARTS: dict[str, Callable[[], list[Figure]]] = {
     "events": events.measure,
     "inference": inference.measure,
     "footprint": footprint.measure,
+    "identity": identity.measure,
     "journey": journey.measure,
 }
 FILE = Path(__file__).parents[2] / "BENCHMARKS.md"

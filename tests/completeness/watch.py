@@ -21,6 +21,7 @@ SILENT: dict[tuple[str, str], tuple[frozenset[str] | None, str]] = {
     ("event", "INSERT"): (None, "remembers an id, so that a repeat is harmless"),
     ("event", "DELETE"): (None, "an event that was refused is not remembered"),
     ("node", "UPDATE"): (frozenset({"last_seen"}), "a stream that lives"),
+    ("node_certificate", "UPDATE"): (frozenset({"last_seen"}), "the node came back with it"),
     ("incident", "UPDATE"): (frozenset({"lease_until"}), "a reasoner goes on thinking"),
     ("exec_order", "UPDATE"): (
         frozenset({"taken_at"}), "the node has the order; its report is the record",

@@ -24,6 +24,7 @@ from appliance.records import Event
 from appliance.wire import sentinel_pb2 as pb
 from appliance.wire import sentinel_pb2_grpc
 from appliance.wire.convert import to_wire
+from hub.admission import Admission
 from hub.ingest import Ingest
 from hub.log_tree import LogTree
 from hub.nodes import Nodes
@@ -67,8 +68,10 @@ def node_identity(pki: Pki, tmp_path_factory: pytest.TempPathFactory) -> Identit
 class Served:
     """A hub's transport on a loopback port, in a thread with its own loop."""
 
-    def __init__(self, db: Database, identity: Identity) -> None:
-        self._db, self._identity = db, identity
+    def __init__(
+        self, db: Database, identity: Identity, admission: Admission | None = None
+    ) -> None:
+        self._db, self._identity, self._admission = db, identity, admission
         self.port = 0
         self._ready = threading.Event()
         self._loop = asyncio.new_event_loop()
@@ -101,6 +104,7 @@ class Served:
             nodes=Nodes(self._db),
             witnesses=Witnesses(self._db, LogTree(), ""),
             max_in_flight=16,
+            admission=self._admission,
         )
         server = grpc.aio.server(options=SERVER_LIMITS)
         sentinel_pb2_grpc.add_HubServicer_to_server(transport, server)

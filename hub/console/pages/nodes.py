@@ -9,7 +9,7 @@ from hub.console.access import by, database, needs, now, who
 from hub.console.live import page
 from hub.console.resuming import resuming
 from hub.console.signing import sent_signature
-from hub.persist import halts, node_state, views, witness
+from hub.persist import halts, identity, node_state, views, witness
 from hub.resume import resume as resume_halt
 
 pages = Blueprint("nodes", __name__)
@@ -27,6 +27,7 @@ def show() -> ResponseReturnValue:
         nodes=views.nodes(database()),
         forked=forked,
         resuming=resuming(),
+        stolen=identity.stolen(database()),
         **views.elsewhere(database()),
     )
 
