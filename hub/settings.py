@@ -45,6 +45,8 @@ class ServeSettings(Settings, frozen=True, kw_only=True):
     crl: Path | None = None  # the last verified revocation list; none: our own rows alone count
     crl_every_s: Seconds = 3.0  # how often Vault is asked for it
     crl_required: bool = True  # with `crl`: without a current list no node is admitted
+    tickets_every_s: Seconds = 30.0  # how often Vault is asked which joining tokens were opened
+    joins_within_s: Seconds = 300.0  # an opened token without its node is an incident after this
 
 
 class SecondSigner(Settings, frozen=True, kw_only=True):

@@ -94,4 +94,17 @@ CONDITIONS = {
     "cpu_saturation": "CPU saturation",
     "load_saturation": "load",
     "unit_failed": "unit failed",
+    "stolen_token": "joining token",
 }
+
+BY_HAND = {
+    "stolen_token": (
+        "Ask at the node. If it says `enrolled`, its agent was not started yet: start it, and "
+        "compare its key with the page Nodes.",
+        "If not, on the hub: sentinel node check NODE --stolen. It shuts the name out, ends the "
+        "token and revokes what was obtained with it.",
+        "Find out on which way the ticket was read, then add the node again: sentinel node add NODE.",
+        "Close this incident with a note that says what it was.",
+    ),
+}
+"""Conditions that have no plan: what a person does."""
