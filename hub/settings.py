@@ -30,9 +30,7 @@ class ServeSettings(Settings, frozen=True, kw_only=True):
     policy: Path | None = None  # folder of rules or signed policy file; none: the shipped rules
     policy_key: Path | None = None  # with it, only a policy file that this key signed (PEM)
     witnesses: Path | None = None  # C2SP tlog-policy; those with a URL are asked to cosign the log
-    witness_ca: Path | None = (
-        None  # CA (PEM) of those witnesses' TLS certificates; none: public ones
-    )
+    witness_ca: Path | None = None  # CA (PEM) of their TLS certificates; none: public ones
     bind: str = "0.0.0.0"  # noqa: S104 - agents come from other hosts
     port: Port = 7443
     mode: Mode = Mode.DRY_RUN  # "live" lets approved plans run where the node agrees
