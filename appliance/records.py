@@ -43,7 +43,7 @@ class Condition(StrEnum):
     CPU_SATURATION = "cpu_saturation"  # the processors have no idle time left
     LOAD_SATURATION = "load_saturation"  # far more is runnable than there are processors
     UNIT_FAILED = "unit_failed"  # a systemd unit is in the state `failed`
-    STOLEN_TOKEN = "stolen_token"  # no node's finding: the hub saw a joining token opened by others
+    STOLEN_TOKEN = "stolen_token"  # noqa: S105 - the hub's own: others opened a joining token
 
 
 HUB_ONLY = frozenset({Condition.STOLEN_TOKEN})

@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 
 class OpenedTickets:
-    """Looks once in a while; a Vault or a database that is away is asked again, and told of once."""
+    """Looks once in a while; of a Vault or a database that is away it tells once, and waits."""
 
     def __init__(
         self, db: Database, *, vault: VaultSite, access: VaultAccess, joins_within: timedelta

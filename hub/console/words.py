@@ -99,11 +99,9 @@ CONDITIONS = {
 
 BY_HAND = {
     "stolen_token": (
-        "Ask at the node. If it says `enrolled`, its agent was not started yet: start it, and "
-        "compare its key with the page Nodes.",
-        "If not, on the hub: sentinel node check NODE --stolen. It shuts the name out, ends the "
-        "token and revokes what was obtained with it.",
-        "Find out on which way the ticket was read, then add the node again: sentinel node add NODE.",
+        "Ask at the node. If it says that it is enrolled, start its agent and compare its key.",
+        "If not, shut out whoever has the token, on the hub: sentinel node check NODE --stolen",
+        "Find out how the ticket was read, then add the node again: sentinel node add NODE",
         "Close this incident with a note that says what it was.",
     ),
 }

@@ -1,4 +1,4 @@
-"""Two administrators decided, but the log's key was revoked, or Vault did not sign: nobody moves."""
+"""Two administrators decided, but the key was revoked, or Vault did not sign: no node moves."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,8 +65,8 @@ def bring(site: SetBack, *signers: Signer) -> str:
     ],
     ids=[
         "the log's newest is under a revoked key", "the newest without Vault's signature",
-        "the newest without its epoch's second", "only where it goes on from is under a revoked key",
-        "only where it goes on from is without Vault's", "only that is without its epoch's second",
+        "the newest without its epoch's second", "only its start is under a revoked key",
+        "only its start is without Vault's", "only its start is without its epoch's second",
     ],
 )  # fmt: skip
 def test_a_decision_under_keys_that_do_not_count_moves_no_node(

@@ -125,9 +125,7 @@ def test_a_token_whose_time_is_over_was_not_opened_by_anybody(
     (row,) = identity.waiting(database)
     world.site.joining.close(row["wrap"])
     for left in (timedelta(seconds=3), timedelta(seconds=-1)):
-        sql(
-            database, "UPDATE node_enrolment SET expires_at = %(at)s", at=datetime.now(UTC) + left
-        )
+        sql(database, "UPDATE node_enrolment SET expires_at = %(at)s", at=datetime.now(UTC) + left)
         look()
         assert found(database) == []
 
@@ -165,13 +163,13 @@ def test_a_vault_that_is_away_is_said_once_and_asked_again(
 
 
 def test_a_hub_that_may_not_ask_calls_nothing_stolen(
-    world: World, database: Database, site: Site, access: VaultAccess, tmp_path: Path,
+    world: World, database: Database, access: VaultAccess, tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     world.add()
     (tmp_path / "wrong.token").write_text("s.nothing")
     mute = structs.replace(access, token=tmp_path / "wrong.token")
-    watch = OpenedTickets(database, vault=site.vault, access=mute, joins_within=NOW)
+    watch = OpenedTickets(database, vault=world.site.vault, access=mute, joins_within=NOW)
     for _ in range(3):
         watch.turn()
     assert found(database) == []
@@ -223,7 +221,9 @@ def test_the_serving_hub_looks_by_itself(
     world: World, database: Database, access: VaultAccess
 ) -> None:
     with world.serve.open("a") as file:
-        file.write(f'[secrets]\nurl = "{access.url}"\nca = "{access.ca}"\ntoken = "{access.token}"\n')
+        file.write(
+            f'[secrets]\nurl = "{access.url}"\nca = "{access.ca}"\ntoken = "{access.token}"\n'
+        )
     chosen = structs.replace(
         settings.load(world.serve, ServeSettings), tickets_every_s=0.05, joins_within_s=0.05
     )

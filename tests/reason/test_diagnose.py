@@ -36,7 +36,9 @@ def test_the_culprit_the_cause_and_the_first_command_are_right(case: world.Case)
 
 def test_every_condition_has_a_case_and_a_cause() -> None:
     assert {case.finding.condition for case in world.CASES} == set(Condition) - HUB_ONLY
-    assert {one for cause in shipped().cause for one in cause.conditions} == set(Condition) - HUB_ONLY
+    assert {one for cause in shipped().cause for one in cause.conditions} == set(
+        Condition
+    ) - HUB_ONLY
 
 
 @pytest.mark.parametrize("case", world.CASES, ids=lambda case: case.name)
