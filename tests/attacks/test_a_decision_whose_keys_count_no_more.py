@@ -36,7 +36,10 @@ def start(site: SetBack) -> int:
 
 
 def believe(site: SetBack, lines: str) -> None:
-    text = lines.format(mine=site.forge.signer.vkey, second=SECOND.vkey, next=NEXT.vkey)
+    text = lines.format(
+        mine=site.forge.signer.vkey, second=SECOND.vkey, next=NEXT.vkey,
+        start=start(site), after=start(site) + 1,
+    )  # fmt: skip
     site.forge.trust.audit_keys = parse_keys(text)
 
 
@@ -56,6 +59,8 @@ def bring(site: SetBack, *signers: Signer) -> str:
 @pytest.mark.parametrize(
     ("lines", "by", "because"),
     [
+        ("{mine} upto {start}\n{next}", "mine", "was revoked beyond"),
+        ("{mine}\nsecond {second} {after}", "mine", "lacks a signature"),
         ("{mine} upto 1\n{next}", "mine", "was revoked beyond 1 entries"),
         ("{mine}\nsecond {second}", "mine", "lacks a signature"),
         ("{mine} with {second}", "mine", "lacks a signature"),
@@ -64,6 +69,7 @@ def bring(site: SetBack, *signers: Signer) -> str:
         ("{mine} with {second}", "both", "lacks a signature"),
     ],
     ids=[
+        "only the newest is under a revoked key", "only the newest is without Vault's",
         "the log's newest is under a revoked key", "the newest without Vault's signature",
         "the newest without its epoch's second", "only its start is under a revoked key",
         "only its start is without Vault's", "only its start is without its epoch's second",
@@ -83,7 +89,7 @@ def test_a_decision_under_keys_that_do_not_count_moves_no_node(
 def test_a_history_that_a_revoked_key_signed_may_be_left(site: SetBack) -> None:
     """It was stolen, its history is what the administrators give up, and a new key goes on."""
     assert parse_text(split_note(site.seen)[0]).size > start(site)
-    believe(site, f"{{mine}} upto {start(site)}\n{{next}}")
+    believe(site, "{mine} upto {start}\n{next}")
     assert bring(site, NEXT) == ""
     assert site.forge.trust.seen is not None
     assert site.forge.trust.seen.size == site.log.size
