@@ -69,19 +69,22 @@ def take(trust: Trust, note: str, said: LogProof, *, ask: Ask = ask_aside) -> St
 def _go_on(trust: Trust, note: str, said: LogProof, *, now: datetime, ask: Ask) -> str:
     # 1. what says who may decide is believed now    6. it was not used here before
     # 2. this node stands somewhere                  7. the log under it extends the checkpoint it
-    # 3. the entry is in the log under this note        names to go on from
+    # 3. the entry is in the log under this note,       names to go on from
+    #    which counts, as the one to go on from does
     # 4. it holds one whole decision about this log  8. two administrators signed it
     # 5. which gives up what this node has seen      9. the evidence is kept before it is acted upon
     if why := trust.trouble(now):  # 1
         raise ForkError(why)
+    if (keys := trust.audit_keys) is None:
+        raise ForkError("no key of the log is believed here")
     seen = trust.log.seen
     if seen is None:  # 2
         raise ForkError("this node has seen nothing that could be given up")
     offered = _offered(said.decision)
-    proven = proof.verify(offered.proof, offered.entry.encode(), trust.audit_vkeys)  # 3
+    proven = proof.verify(offered.proof, offered.entry.encode(), keys)  # 3
     if proven.note != note:
         raise ForkError("its proof is under another checkpoint than the one that came with it")
-    signed, decision = fork_decision.in_entry(proven.entry, trust.audit_vkeys)  # 4
+    signed, decision = fork_decision.in_entry(proven.entry, keys)  # 4
     if not decision.gives_up(seen.size, bytes.fromhex(seen.root)):  # 5
         raise ForkError(f"it does not give up the {seen.size} entries that were seen here")
     if decision.digest in seen.decided:  # 6

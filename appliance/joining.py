@@ -98,7 +98,7 @@ def _check(asked: argparse.Namespace, _: ServeSettings, db: Database, vault: Joi
             worst = 1
         elif not opened:
             _say(f"{node}: not opened yet, good until {one['expires_at']:%H:%M} UTC")
-        elif one["expires_at"] > now or not one["wrap"]:
+        elif one["opened_at"] or one["expires_at"] > now or not one["wrap"]:
             _say(
                 f"{node}: OPENED, and the node has not connected. If it says `enrolled`, start its"
             )

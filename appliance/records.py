@@ -43,6 +43,11 @@ class Condition(StrEnum):
     CPU_SATURATION = "cpu_saturation"  # the processors have no idle time left
     LOAD_SATURATION = "load_saturation"  # far more is runnable than there are processors
     UNIT_FAILED = "unit_failed"  # a systemd unit is in the state `failed`
+    STOLEN_TOKEN = "stolen_token"  # noqa: S105 - the hub's own: others opened a joining token
+
+
+HUB_ONLY = frozenset({Condition.STOLEN_TOKEN})
+"""Conditions that no node reports: they are about a node, or about who says to be one."""
 
 
 class Severity(StrEnum):

@@ -80,7 +80,7 @@ def run_verify(options: argparse.Namespace) -> int:
         )
     people = None if options.people is None else fork_report.read_people(options.people)
     decided, wrong = fork_report.decisions(
-        options.path, vkeys=vkeys, people=people, upto=report.signed_size
+        options.path, keys=demands.counting, people=people, upto=report.signed_size
     )
     report = report.with_problem(wrong) if wrong else report
     status = UNKNOWN if enough is False and report.exit_status == 0 else report.exit_status

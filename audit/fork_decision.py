@@ -18,6 +18,7 @@ from appliance.fork_statement import ForkStatement, SignedFork
 from appliance.operator_claim import Claim, SignatureError, claim_of
 from appliance.people import People
 from audit.checkpoint import Checkpoint, open_checkpoint
+from audit.counting import Counting, opened
 from audit.entry import Entry
 from audit.errors import AuditRefusedError, ForkError
 from audit.note import Vkey
@@ -38,22 +39,25 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
         return any((one.size, one.root) == (size, root) for one in self.given_up)
 
 
-def read(statement: ForkStatement, vkeys: Sequence[Vkey]) -> Decision:
+def read(statement: ForkStatement, keys: Counting | Sequence[Vkey]) -> Decision:
     """The decision, if it is one about this log; raises `ForkError`. Nobody has signed it yet."""
-    # 1. each note is a checkpoint of this log, signed by its key
-    # 2. no checkpoint stands in it twice, and the one to go on from is not given up
-    # 3. it says why, on one line
+    # 1. what is given up are checkpoints of this log, signed by its key: one that was revoked
+    #    since, or that lacks a second, may be left, for it leads nowhere
+    # 2. the one to go on from counts (`counting`)
+    # 3. no checkpoint stands in it twice, and the one to go on from is not given up
+    # 4. it says why, on one line
+    vkeys = keys.vkeys if isinstance(keys, Counting) else keys
     try:
         given_up = tuple(open_checkpoint(note, vkeys) for note in statement.given_up)  # 1
-        go_on = open_checkpoint(statement.go_on, vkeys)
+        go_on = opened(statement.go_on, keys)  # 2
     except AuditRefusedError as error:
         raise ForkError(f"one of its notes is not the log's: {error}") from error
     every = [*given_up, go_on]
     if any(one.origin != statement.log or one.size == 0 for one in every):
         raise ForkError(f"one of its notes is not of {statement.log}, or of an empty log")
-    if len({(one.size, one.root) for one in every}) != len(every):  # 2
+    if len({(one.size, one.root) for one in every}) != len(every):  # 3
         raise ForkError("it names the same checkpoint twice")
-    if not statement.reason.strip() or not statement.reason.isprintable():  # 3
+    if not statement.reason.strip() or not statement.reason.isprintable():  # 4
         raise ForkError("it must say why, on one line")
     return Decision(
         digest=statement.digest, reason=statement.reason, given_up=given_up, go_on=go_on
@@ -86,7 +90,7 @@ def body_of(signed: SignedFork, decision: Decision) -> dict[str, Any]:
     return {**_plain(signed, decision), "decision": msgspec.to_builtins(signed)}
 
 
-def in_entry(entry: Entry, vkeys: Sequence[Vkey]) -> tuple[SignedFork, Decision]:
+def in_entry(entry: Entry, keys: Counting | Sequence[Vkey]) -> tuple[SignedFork, Decision]:
     """What an entry says was decided; raises `ForkError` when it does not say one thing."""
     # 1. it is the notary's entry of a decision     3. about this log
     # 2. with a whole statement in it               4. and the plain fields say the same
@@ -96,7 +100,7 @@ def in_entry(entry: Entry, vkeys: Sequence[Vkey]) -> tuple[SignedFork, Decision]
         signed = records.from_builtins(entry.body.get("decision"), SignedFork)  # 2
     except RefusedError as error:
         raise ForkError(f"it holds no decision: {error}") from error
-    decision = read(signed.statement, vkeys)  # 3
+    decision = read(signed.statement, keys)  # 3
     if signed.statement.log != entry.log:
         raise ForkError(f"it decides about {signed.statement.log}, and is of {entry.log}")
     plain = _plain(signed, decision)

@@ -16,6 +16,7 @@ from appliance.errors import RefusedError
 from appliance.fork_statement import SignedFork
 from appliance.people import People
 from audit import fork_decision
+from audit.counting import Counting
 from audit.entry import decode
 from audit.errors import AuditRefusedError, EntryError, ForkError
 from audit.folder import segment_files
@@ -41,7 +42,7 @@ def read_people(path: Path) -> People:
 
 
 def decisions(
-    path: Path, *, vkeys: Sequence[Vkey], people: People | None, upto: int
+    path: Path, *, keys: Counting | Sequence[Vkey], people: People | None, upto: int
 ) -> tuple[list[Told], str]:
     """What was decided in the first `upto` entries; and what is wrong with one of them, if any is.
 
@@ -57,7 +58,7 @@ def decisions(
             continue
         sentence, state = "a decision to go on after the log was set back", "not checked"
         try:
-            signed, decision = fork_decision.in_entry(entry, vkeys)
+            signed, decision = fork_decision.in_entry(entry, keys)
             names = [one.operator for one in signed.signatures]
             sentence = fork_decision.sentence(decision, names)
             state = _checked(signed, people)

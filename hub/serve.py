@@ -17,7 +17,7 @@ from appliance.errors import LaunchError, SentinelError, TrustError
 from appliance.wire import sentinel_pb2_grpc
 from audit.counting import parse_keys
 from audit.errors import VkeyError
-from hub import outside_witnesses, policy, publish, secrets
+from hub import opened_tickets, outside_witnesses, policy, publish, secrets
 from hub.admission import Admission
 from hub.dispatch import OrderDesk
 from hub.errors import DatabaseError, NotaryError
@@ -80,6 +80,7 @@ def run(settings: ServeSettings) -> int:
             witnesses = Witnesses(db, desk.tree, desk.vkey)
             outside = named(settings.witnesses) if settings.witnesses else []
             outside_witnesses.start(db, witnesses, outside, ca=settings.witness_ca, stop=stop)
+            opened_tickets.start(db, settings, stop=stop)
             return asyncio.run(_serve(settings, db, gate, witnesses, trust))
         finally:
             stop.set()

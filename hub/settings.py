@@ -30,9 +30,7 @@ class ServeSettings(Settings, frozen=True, kw_only=True):
     policy: Path | None = None  # folder of rules or signed policy file; none: the shipped rules
     policy_key: Path | None = None  # with it, only a policy file that this key signed (PEM)
     witnesses: Path | None = None  # C2SP tlog-policy; those with a URL are asked to cosign the log
-    witness_ca: Path | None = (
-        None  # CA (PEM) of those witnesses' TLS certificates; none: public ones
-    )
+    witness_ca: Path | None = None  # CA (PEM) of their TLS certificates; none: public ones
     bind: str = "0.0.0.0"  # noqa: S104 - agents come from other hosts
     port: Port = 7443
     mode: Mode = Mode.DRY_RUN  # "live" lets approved plans run where the node agrees
@@ -45,6 +43,8 @@ class ServeSettings(Settings, frozen=True, kw_only=True):
     crl: Path | None = None  # the last verified revocation list; none: our own rows alone count
     crl_every_s: Seconds = 3.0  # how often Vault is asked for it
     crl_required: bool = True  # with `crl`: without a current list no node is admitted
+    tickets_every_s: Seconds = 30.0  # how often Vault is asked which joining tokens were opened
+    joins_within_s: Seconds = 300.0  # an opened token without its node is an incident after this
 
 
 class SecondSigner(Settings, frozen=True, kw_only=True):

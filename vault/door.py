@@ -69,6 +69,11 @@ class Door:
         door._client.adapter.session = session
         return door
 
+    @property
+    def token(self) -> str:
+        """The token it shows."""
+        return str(self._client.token or "")
+
     def with_token(self, token: str) -> None:
         """Use this token from now on."""
         self._client.token = token

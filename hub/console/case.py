@@ -6,6 +6,7 @@ from typing import Any
 from appliance import records
 from appliance.lifecycle import MOVES, State
 from appliance.records import (
+    HUB_ONLY,
     Finding,
     JudgedStep,
     MetricEvidence,
@@ -17,7 +18,7 @@ from appliance.records import (
 from hub.console.chart import Chart, chart_of
 from hub.console.evidence import Line, line_of
 from hub.console.panel import Panel, panel_of
-from hub.console.words import NEXT
+from hub.console.words import BY_HAND, NEXT
 from hub.persist.views import Details, Row
 
 MANUAL_IN = frozenset(State) - {
@@ -89,7 +90,12 @@ class Case:
     @property
     def may_propose(self) -> bool:
         """Whether the page offers to propose other commands."""
-        return self.state in PROPOSE_IN
+        return self.state in PROPOSE_IN and self.finding.condition not in HUB_ONLY
+
+    @property
+    def by_hand(self) -> tuple[str, ...]:
+        """What a person does about it, where no plan is ever made."""
+        return BY_HAND.get(self.finding.condition, ())
 
     @property
     def labels(self) -> dict[str, str]:

@@ -94,4 +94,15 @@ CONDITIONS = {
     "cpu_saturation": "CPU saturation",
     "load_saturation": "load",
     "unit_failed": "unit failed",
+    "stolen_token": "joining token",
 }
+
+BY_HAND = {
+    "stolen_token": (
+        "Ask at the node. If it says that it is enrolled, start its agent and compare its key.",
+        "If not, shut out whoever has the token, on the hub: sentinel node check NODE --stolen",
+        "Find out how the ticket was read, then add the node again: sentinel node add NODE",
+        "Close this incident with a note that says what it was.",
+    ),
+}
+"""Conditions that have no plan: what a person does."""

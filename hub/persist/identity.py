@@ -13,6 +13,7 @@ import msgspec
 from appliance.ids import uuid7
 from appliance.journal import shown
 from hub.errors import FleetError
+from hub.persist import stolen as stolen_tokens
 from hub.persist.database import Database, Work
 from hub.persist.outbox import Actor, actor, offer
 from vault.ticket import grouped
@@ -111,8 +112,11 @@ def waiting(db: Database, node: str | None = None) -> list[Row]:
 
 
 def settle(db: Database, enrolment: Row, state: str, *, by: Actor, now: datetime) -> None:
-    """Say what became of an enrolment: `expired` or `stolen`."""
+    """Say what became of an enrolment: `expired` or `stolen`, which is an incident, too."""
     with db.transaction() as work:
+        if state == "stolen":
+            summary = f"the joining token of {enrolment['node']} was opened by somebody else"
+            stolen_tokens.report(work, enrolment, summary, by=by, now=now)
         work.run("settle_enrolment", enrolment_id=enrolment["enrolment_id"], state=state, now=now)
         _tell(work, enrolment["node"], state, by=by, now=now)
 
@@ -160,6 +164,10 @@ def _joined(work: Work, certificate: Shown, *, now: datetime) -> None:
     ]
     for enrolment_id in states:
         work.run("settle_enrolment", enrolment_id=enrolment_id, state="joined", now=now)
+        stolen_tokens.came_after_all(
+            work, str(enrolment_id), node=certificate.node,
+            key=grouped(certificate.key_sha256[:40]), now=now,
+        )  # fmt: skip
     _tell(
         work,
         certificate.node,

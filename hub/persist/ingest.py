@@ -15,8 +15,17 @@ from appliance import records
 from appliance.ids import uuid7
 from appliance.journal import shown
 from appliance.lifecycle import FINAL, State
-from appliance.records import Cleared, Dropped, Event, Finding, Outcome, Persisting, Report
-from hub.persist import reports
+from appliance.records import (
+    HUB_ONLY,
+    Cleared,
+    Dropped,
+    Event,
+    Finding,
+    Outcome,
+    Persisting,
+    Report,
+)
+from hub.persist import reports, stolen
 from hub.persist.database import Database, Work
 from hub.persist.incidents import move, record_history
 from hub.persist.outbox import Actor, actor, offer
@@ -86,6 +95,8 @@ def _store(work: Work, received: Received, *, now: datetime) -> str | None:
 
 
 def _open(work: Work, finding: Finding, *, node: str, by: Actor, now: datetime) -> str | None:
+    if finding.condition in HUB_ONLY or stolen.is_the_hubs(finding.finding_id):
+        return f"{finding.condition.value} is no finding of a node"
     incident_id = uuid7()
     added = work.run(
         "open_incident",
@@ -126,6 +137,8 @@ def _open(work: Work, finding: Finding, *, node: str, by: Actor, now: datetime) 
 
 
 def _clear(work: Work, cleared: Cleared, *, node: str, by: Actor, now: datetime) -> str | None:
+    if stolen.is_the_hubs(cleared.finding_id):
+        return "what the hub found no node can end"
     row = work.one("lock_finding", node=node, finding_id=cleared.finding_id)
     if row is None:
         return f"no incident of {node} has the finding {shown(cleared.finding_id, most=80)}"

@@ -22,6 +22,7 @@ class WitnessProcess:
     logs: tuple[str, ...] = (str(VKEY),)
     name: str = NAME
     before: str = ""  # Python that runs in the process first: a fault
+    settings: str = ""  # more lines of its file
     process: "subprocess.Popen[str] | None" = None
     port: int = field(default=0)
 
@@ -35,6 +36,7 @@ class WitnessProcess:
         self.config.write_text(
             f'name = "{self.name}"\nkey = "{self.folder}/witness-site.key"\n'
             f'state_dir = "{self.folder}/witness"\nlogs = [{logs}]\nport = {port}\n'
+            f"{self.settings}"
         )
 
     @property

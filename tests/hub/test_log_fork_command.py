@@ -25,6 +25,7 @@ from appliance.operator_claim import Answers, Claims
 from appliance.operator_key import credential
 from appliance.people import People, Person
 from audit.checkpoint import parse_text
+from audit.counting import of_keys
 from audit.entry import decode
 from audit.note import split_note
 from hub.fork_decisions import ANSWER, REQUEST
@@ -157,6 +158,7 @@ class Site:
         trust: Any = SimpleNamespace(
             trouble=lambda _: "",
             log=self.node.witness,
+            audit_keys=of_keys([self.node.vkey]),
             audit_vkeys=(self.node.vkey,),
             people=self.people,
         )

@@ -92,11 +92,12 @@ ACTIONS: dict[str, Ask] = {
     "an entity": write("identity/entity/name/sentinel-node-h1.test", metadata={"node": "h1.test"}),
     "another entity": write("identity/entity/name/admin", policies=["root"]),
     "which certificates there are": lambda door: door.list("pki_int/certs"),
+    "whether a token is there": write("auth/token/lookup-accessor", accessor="none"),
     "a new token for itself": write("auth/token/renew-self"),
 }
 COMMON = {"the database's password", "the database's certificate", "a new token for itself"}
 ALLOWED: dict[str, set[str]] = {
-    "hub": COMMON | {"a hub's certificate"},
+    "hub": COMMON | {"a hub's certificate", "whether a token is there"},
     "console": COMMON | {"a console's certificate", "the session key"},
     "notary": COMMON | {"a signature of the log", "the log's public key"},
     "reason": COMMON,
@@ -107,6 +108,7 @@ ALLOWED: dict[str, set[str]] = {
         "an entity",
         "which certificates there are",
         "a revocation",
+        "whether a token is there",
         "a new token for itself",
     },
 }
