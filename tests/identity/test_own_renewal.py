@@ -227,6 +227,19 @@ def test_killed_between_its_two_files_a_process_starts_again_with_the_new_pair(
     server_credentials(mine)
 
 
+def test_the_client_certificate_in_a_connection_string_is_renewed_too(tmp_path: Path) -> None:
+    mine = as_own(AnyAuthority().issue(tmp_path / "mine"))
+    assert own_certificates.of_database(mine, "dbname=sentinel") == []
+    assert own_certificates.of_database(mine, "dbname=sentinel sslcert=/c.pem") == []
+    (found,) = own_certificates.of_database(mine, "postgresql:///s?sslcert=/c.pem&sslkey=/k.pem")
+    assert (found.role, found.certificate, found.key) == (
+        "database",
+        Path("/c.pem"),
+        Path("/k.pem"),
+    )
+    assert found.signer_pair == mine.signer_pair
+
+
 def as_own(mine: Identity) -> Own:
     return Own(
         role="hub", certificate=mine.certificate, key=mine.key, ca=mine.ca, signer="hub",
