@@ -75,12 +75,12 @@ def live_for(site: Site, lifetime: str) -> None:
     assert setup(config, ROOT_TOKEN, "--apply") == 1  # the password is for a person to put there
 
 
-def change(site: Site, role: str, **words: object) -> Callable[[], None]:
+def change(site: Site, role: str, **words: object) -> Callable[[], object]:
     """Change a role in Vault; what is given back puts it right again."""
     path = f"pki_int/roles/{role}"
     before = site.admin.call("GET", path, what="read")["data"]
     site.admin.call("POST", path, {**before, **words}, what="change")
-    return lambda: site.admin.call("POST", path, before, what="restore") and None
+    return lambda: site.admin.call("POST", path, before, what="restore")
 
 
 def issue(site: Site, folder: Path, role: str, **words: object) -> Own:
