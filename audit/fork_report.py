@@ -83,6 +83,8 @@ def _checked(signed: SignedFork, people: People | None) -> str:
 
 
 def _lines(path: Path) -> Iterator[bytes]:
+    if not (path / "seg").is_dir():
+        return  # an incident alone: a decision about the log belongs to none
     for file in segment_files(path):
         if file.stat().st_size == 0:
             continue

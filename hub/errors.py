@@ -33,6 +33,12 @@ class FleetError(RefusedError):
     code = "fleet"
 
 
+class RenewalError(SentinelError):
+    """The process that renews a certificate gave no answer."""
+
+    code = "renewal"
+
+
 class NotaryError(SentinelError):
     """The audit log cannot be written; nothing is approved or released until it can."""
 

@@ -17,7 +17,7 @@ from appliance.errors import LaunchError, SentinelError, TrustError
 from appliance.wire import sentinel_pb2_grpc
 from audit.counting import parse_keys
 from audit.errors import VkeyError
-from hub import opened_tickets, outside_witnesses, policy, publish, secrets
+from hub import opened_tickets, outside_witnesses, own_certificates, policy, publish, secrets
 from hub.admission import Admission
 from hub.dispatch import OrderDesk
 from hub.errors import DatabaseError, NotaryError
@@ -25,6 +25,7 @@ from hub.ingest import Ingest, utc_now
 from hub.live import LiveOutputs
 from hub.nodes import Nodes
 from hub.outside_witness import named
+from hub.own_certificates import OwnCertificates
 from hub.persist import ingest as storage
 from hub.persist import migrate
 from hub.persist.database import Database
@@ -51,6 +52,8 @@ _log = logging.getLogger(__name__)
 
 def run(settings: ServeSettings) -> int:
     """Serve until SIGTERM; 0 when it ended as asked."""
+    owned = own_certificates.of_hub(settings)
+    own_certificates.settle(owned)
     dsn = secrets.dsn_of(settings, wait=threading.Event())
     with Database(dsn, size=8) as db, GuardedReader() as second:
         _demand_schema(dsn)
@@ -81,7 +84,9 @@ def run(settings: ServeSettings) -> int:
             outside = named(settings.witnesses) if settings.witnesses else []
             outside_witnesses.start(db, witnesses, outside, ca=settings.witness_ca, stop=stop)
             opened_tickets.start(db, settings, stop=stop)
-            return asyncio.run(_serve(settings, db, gate, witnesses, trust))
+            own = OwnCertificates(owned, stop)
+            own.start()
+            return asyncio.run(_serve(settings, db, gate, witnesses, trust, own=own))
         finally:
             stop.set()
             thread.join()
@@ -124,6 +129,8 @@ async def _serve(
     gate: Gate,
     witnesses: Witnesses,
     trust: HubTrust | None,
+    *,
+    own: OwnCertificates,
 ) -> int:
     nodes, revoked = Nodes(db), _revocations(settings)
     await asyncio.to_thread(nodes.all_disconnected)
@@ -151,7 +158,7 @@ async def _serve(
         asyncio.create_task(_orders(db.dsn, transport)),
         asyncio.create_task(_log_rounds(db.dsn, transport)),
         asyncio.create_task(_identities(settings, db.dsn, transport, revoked)),
-        asyncio.create_task(_beat(db, nodes, transport, gate, trust)),
+        asyncio.create_task(_beat(db, nodes, transport, gate, trust, own=own)),
     ]
     if trust is not None:
         tasks.append(asyncio.create_task(_trust(settings, db, transport, trust)))
@@ -263,13 +270,19 @@ def _demand_our_key(settings: ServeSettings, db: Database, trust: HubTrust) -> N
 
 
 async def _beat(
-    db: Database, nodes: Nodes, transport: Transport, gate: Gate, trust: HubTrust | None
+    db: Database,
+    nodes: Nodes,
+    transport: Transport,
+    gate: Gate,
+    trust: HubTrust | None,
+    *,
+    own: OwnCertificates,
 ) -> None:
     """Say every few seconds that we live, and which nodes do."""
     instance = f"{os.uname().nodename}:{os.getpid()}"
     while True:
         digest = trust.policy_digest if trust else gate.bundle.digest
-        detail = {"nodes": len(transport.connected), "policy": digest}
+        detail = {"nodes": len(transport.connected), "policy": digest, "warning": own.warning()}
         try:
             await nodes.seen(transport.connected)
             await asyncio.to_thread(beat, db, part="hub", instance=instance, detail=detail)

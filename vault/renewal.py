@@ -67,11 +67,11 @@ def stand(question: Question, *, now: datetime) -> Standing:
     """Renew if it is due; never raises but when there is no certificate at all."""
     mine = question.identity
     files.settle(mine.certificate, mine.key)
-    leaf, trouble, renewed = _leaf(mine.certificate), "", False
+    leaf, trouble, renewed = leaf_of(mine.certificate), "", False
     if now >= due(leaf) or now < leaf.not_valid_before_utc:
         try:
             _renew(question, leaf, now=now)
-            leaf, renewed = _leaf(mine.certificate), True
+            leaf, renewed = leaf_of(mine.certificate), True
         except SentinelError as error:
             trouble = str(error)
     return Standing(
@@ -81,7 +81,7 @@ def stand(question: Question, *, now: datetime) -> Standing:
         renewed=renewed,
         trouble=trouble,
         crl_trouble=_fetch_crl(question),
-        again_s=_again(leaf, now=datetime.now(UTC), failed=bool(trouble)),
+        again_s=again(leaf, now=datetime.now(UTC), failed=bool(trouble)),
     )
 
 
@@ -89,16 +89,11 @@ def _renew(question: Question, leaf: x509.Certificate, *, now: datetime) -> None
     # 1. sign on with the present certificate   3. what came is ours, under the root we have pinned
     # 2. a new key, and a request for it        4. both in place of the old ones
     mine, site = question.identity, question.vault
-    client = Client(site, identity=(mine.certificate, mine.key))
-    where = f"auth/{site.cert_auth}/login"
-    answer = client.call("POST", where, {"name": site.cert_role}, what="sign on to Vault")  # 1
-    token = (answer.get("auth") or {}).get("client_token")
-    if not isinstance(token, str):
-        raise VaultError("Vault signed us on without a token")
+    token = sign_on(site, (mine.certificate, mine.key))  # 1
     key = ec.generate_private_key(ec.SECP256R1())  # 2
     (uri,) = certificates.uris(leaf)
     node = uri.rpartition("/")[2]
-    csr = request(key, name=_common_name(leaf), uri=uri)
+    csr = request(key, name=common_name(leaf), uri=uri)
     chain = sign(Client(site), site, csr, node=node, token=token)
     certificates.demand_ours(  # 3
         certificates.chain_of(chain),
@@ -109,6 +104,17 @@ def _renew(question: Question, leaf: x509.Certificate, *, now: datetime) -> None
     )
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     files.replace_pair(mine.certificate, mine.key, chain=chain.encode(), private=private)  # 4
+
+
+def sign_on(site: VaultSite, pair: tuple[Path, Path]) -> str:
+    """A token for who has this certificate and its key."""
+    where = f"auth/{site.cert_auth}/login"
+    words = {"name": site.cert_role}
+    answer = Client(site, identity=pair).call("POST", where, words, what="sign on to Vault")
+    token = (answer.get("auth") or {}).get("client_token")
+    if not isinstance(token, str):
+        raise VaultError("Vault signed us on without a token")
+    return token
 
 
 def _fetch_crl(question: Question) -> str:
@@ -123,7 +129,7 @@ def _fetch_crl(question: Question) -> str:
     return kept.why
 
 
-def _again(leaf: x509.Certificate, *, now: datetime, failed: bool) -> float:
+def again(leaf: x509.Certificate, *, now: datetime, failed: bool) -> float:
     """Soon after a failure, at the moment itself else; each a little different from the others."""
     planned = (due(leaf) - now).total_seconds()
     wait = _lifetime(leaf).total_seconds() / 72 if failed else planned
@@ -131,7 +137,8 @@ def _again(leaf: x509.Certificate, *, now: datetime, failed: bool) -> float:
     return max(LEAST_WAIT_S, min(MOST_WAIT_S, wait) * (jitter if failed else 1.0))
 
 
-def _leaf(path: Path) -> x509.Certificate:
+def leaf_of(path: Path) -> x509.Certificate:
+    """The certificate that lies there."""
     try:
         return x509.load_pem_x509_certificate(path.read_bytes())
     except (OSError, ValueError) as error:
@@ -142,6 +149,10 @@ def _lifetime(certificate: x509.Certificate) -> timedelta:
     return certificate.not_valid_after_utc - certificate.not_valid_before_utc
 
 
-def _common_name(leaf: x509.Certificate) -> str:
-    (found,) = leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(found.value)
+def common_name(leaf: x509.Certificate) -> str:
+    """Its subject's name."""
+    match leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME):
+        case [found]:
+            return str(found.value)
+        case several:
+            raise VaultError(f"the certificate has {len(several)} common names, expected one")

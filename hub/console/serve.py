@@ -15,12 +15,14 @@ from gunicorn.glogging import Logger
 from appliance.errors import LaunchError, SettingsError
 from audit.errors import VkeyError
 from audit.note import parse_vkey
-from hub import secrets
+from hub import own_certificates, secrets
 from hub.console.app import create_app
 from hub.console.secrets import ConsoleSecrets, secrets_of, session_key
 from hub.console.settings import ConsoleSettings
+from hub.own_certificates import OwnCertificates
 from hub.persist.in_force import tell_settings_once_it_can
 from hub.trust import HubTrust
+from vault.own import Own
 from vault.references import is_reference
 
 _log = logging.getLogger(__name__)
@@ -41,6 +43,7 @@ def check(settings: ConsoleSettings) -> None:
 
 def run(settings: ConsoleSettings) -> int:
     """Serve until a signal ends it; the exit status."""
+    own_certificates.settle(_owned(settings))
     check(settings)
     known = secrets_of(settings, wait=threading.Event())
     _free(settings)
@@ -50,6 +53,20 @@ def run(settings: ConsoleSettings) -> int:
     except SystemExit as leaving:
         return int(leaving.code or 0)
     return 0
+
+
+def _owned(settings: ConsoleSettings) -> list[Own]:
+    if settings.vault is None:
+        return []
+    own = Own(
+        role="console",
+        certificate=settings.certificate,
+        key=settings.key,
+        signer="console",
+        signer_pair=(settings.certificate, settings.key),
+        vault=settings.vault,
+    )
+    return [own, *own_certificates.of_database(own, settings.dsn)]
 
 
 def _vkey(path: Path) -> None:
@@ -138,6 +155,9 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc] # gunicorn has no types
         app = create_app(self._settings, self._secrets)
         words = (app.extensions["database"], "console", self._settings, threading.Event())
         threading.Thread(target=tell_settings_once_it_can, args=words, daemon=True).start()
+        own = OwnCertificates(_owned(self._settings), threading.Event())
+        app.extensions["certificates"] = own
+        own.start()
         return app
 
     def _context(self, _config: Any, _default: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:

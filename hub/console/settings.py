@@ -15,6 +15,7 @@ import msgspec
 from appliance.settings import Settings
 from hub.persist.sign_in import SigninRules
 from vault.access import VaultAccess
+from vault.settings import VaultSite
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
@@ -32,6 +33,7 @@ class ConsoleSettings(Settings, frozen=True, kw_only=True):
     trust_root: Path | None = None  # the site's TUF root, to say who may answer
     log: Path | None = None  # the audit log's folder, to verify what is shown; only read
     log_vkey: Path | None = None  # the log's key, or its root key; none: the one in the folder
+    vault: VaultSite | None = None  # where its certificate comes from; with it, it renews itself
     bind: str = "127.0.0.1"  # address to listen on
     port: Port = 8443
     names: tuple[str, ...] = ()  # host names a browser may use; empty: any

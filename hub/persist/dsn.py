@@ -1,5 +1,7 @@
 """Connection strings that hold no secret, and the password that joins them in memory."""
 
+from pathlib import Path
+
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -22,6 +24,13 @@ def with_password(dsn: str, password: str, *, key: str) -> str:
     """The same connection with its password; kept in memory, never shown."""
     _parts(dsn, key=key)
     return make_conninfo(dsn, password=password)
+
+
+def client_pair(dsn: str) -> tuple[Path, Path] | None:
+    """The certificate and key that PostgreSQL is shown, when the connection string names both."""
+    parts = _parts(dsn, key="dsn")
+    certificate, key = parts.get("sslcert"), parts.get("sslkey")
+    return (Path(str(certificate)), Path(str(key))) if certificate and key else None
 
 
 def _parts(dsn: str, *, key: str) -> dict[str, object]:

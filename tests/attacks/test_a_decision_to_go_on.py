@@ -177,8 +177,11 @@ def test_a_decision_that_two_administrators_did_not_sign_changes_nothing(
 
 
 def test_one_key_under_two_names_is_one_person(site: SetBack) -> None:
+    """A list that was never read: no reader lets one pass in which a key stands twice."""
     shared = Operator("bob", role="admin", keys=ADMINS[0].keys)
-    site.forge.trust.people = people(ADMINS[0], shared)
+    unread = people()
+    structs.force_setattr(unread, "persons", (ADMINS[0].person, shared.person))
+    site.forge.trust.people = unread
     site.record(site.signed(site.statement(), ADMINS[0], shared))
     site.is_refused("one key signed for two people")
 

@@ -1,21 +1,31 @@
 """The nodes page tells which certificates end, were revoked, or were obtained by somebody else."""
 
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from flask import Flask
 
+from hub.own_certificates import OwnCertificates
 from hub.persist import identity
 from hub.persist.database import Database
 from hub.persist.identity import Shown
 from hub.persist.outbox import actor
+from hub.persist.status import beat
 from tests.console.conftest import Browser
+from tests.identity.authority import AnyAuthority
+from tests.identity.running import eventually
+from vault.own import Own
+from vault.settings import VaultSite
 
 pytestmark = pytest.mark.postgres
 SignedIn = Callable[[str], Browser]
 NODE = "node-1"
 BY = actor("operator", "admin-1")
 HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
 
 
 def shows(database: Database, *, begun: timedelta, left: timedelta) -> None:
@@ -86,3 +96,32 @@ def test_a_node_that_is_away_is_not_admitted_with_what_was_revoked(database: Dat
     assert why is not None
     assert "was revoked" in why
     assert [row["serial"] for row in identity.shown_by_nodes(database).values()] == ["0a:1b"]
+
+
+def test_the_status_page_says_that_the_consoles_own_certificate_is_not_renewed(
+    signed_in: SignedIn, app: Flask, tmp_path: Path
+) -> None:
+    browser = signed_in("viewer-1")
+    assert "certificate of" not in browser.get("/status").text
+    mine = AnyAuthority().issue(tmp_path / "mine", starts=-25 * DAY, ends=5 * DAY)
+    own = Own(
+        role="console", certificate=mine.certificate, key=mine.key, signer="console",
+        signer_pair=(mine.certificate, mine.key), vault=VaultSite(url="https://127.0.0.1:1"),
+    )  # fmt: skip
+    stop = threading.Event()
+    kept = app.extensions["certificates"] = OwnCertificates([own], stop)
+    kept.start()
+    try:
+        assert eventually(lambda: kept.warning() is not None)
+    finally:
+        stop.set()
+    text = browser.get("/status").text
+    assert "certificate of console not renewed, 4 days, 23:" in text
+
+
+def test_the_status_page_shows_what_the_hub_says_of_its_own(
+    signed_in: SignedIn, database: Database
+) -> None:
+    words = "certificate of hub not renewed, 1 day, 2:00:00 are left: Vault does not answer"
+    beat(database, part="hub", instance="h:1", detail={"warning": words})
+    assert words in signed_in("viewer-1").get("/status").text

@@ -10,6 +10,7 @@ from agent.transport import Transport
 from appliance import envelope
 from appliance.channel import Identity
 from appliance.launch import Part, free_port, port_is_open
+from audit.note import Vkey
 from tests.identity.conftest import Site
 from vault.settings import VaultSite
 
@@ -34,7 +35,8 @@ class Hub:
         vault = vault or site.vault
         mine = site.hub(folder / "hub")
         envelope.make_key(folder / "order.key")
-        (folder / "log.vkey").write_text("site.example/log+0+0\n")
+        key = envelope.make_key(folder / "log.key").public_key().public_bytes_raw()
+        (folder / "log.vkey").write_text(f"{Vkey(name='site.example/log', key=key)}\n")
         self.settings.write_text(f"""dsn = "{dsn}"
 order_key = "{folder}/order.key"
 log_origin = "site.example/log"

@@ -1,6 +1,6 @@
 """Is everything alive; and, for whoever starts the console, does it answer."""
 
-from flask import Blueprint
+from flask import Blueprint, current_app
 from flask.typing import ResponseReturnValue
 
 from hub.console.access import database, needs
@@ -14,7 +14,9 @@ pages = Blueprint("status", __name__)
 @needs()
 def show() -> ResponseReturnValue:
     """Every part with its last heartbeat, and the audit log's state."""
-    return page("status.html", "parts", outbox=views.outbox(database()))
+    own = current_app.extensions.get("certificates")  # none where no server runs
+    warning = own.warning() if own else None
+    return page("status.html", "parts", outbox=views.outbox(database()), warning=warning)
 
 
 @pages.get("/alive")
