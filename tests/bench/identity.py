@@ -29,6 +29,7 @@ from appliance.wire import sentinel_pb2 as pb
 from appliance.wire import sentinel_pb2_grpc
 from hub.persist.migrate import migrate
 from tests.bench.figures import Figure
+from tests.hub.builders import some_vkey
 from tests.identity.authority import HUB_URI, SERVER, AnyAuthority
 from tests.identity.conftest import ROOT_TOKEN, Site, _unsealed, set_up
 from vault.client import Client
@@ -155,7 +156,7 @@ def _hub(launcher: Launcher, folder: Path, identity: Identity) -> tuple[int, int
     migrate(server.dsn())
     port = free_port()
     envelope.make_key(folder / "order.key")
-    (folder / "log.vkey").write_text("bench/log+0+0\n")
+    (folder / "log.vkey").write_text(some_vkey("bench/log"))
     (folder / "serve.toml").write_text(f"""dsn = "{server.dsn()}"
 order_key = "{folder}/order.key"
 log_origin = "bench/log"

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from psycopg.rows import dict_row
 
 from appliance.ids import uuid7
@@ -22,6 +23,7 @@ from appliance.records import (
     Step,
     StepResult,
 )
+from audit.signer import LocalSigner
 from hub.persist.database import Database
 from hub.persist.incidents import claim_for_reasoning, save_plan
 from hub.persist.ingest import Received, store_events
@@ -199,3 +201,8 @@ def report(order_id: str, outcome: Outcome, **changes: Any) -> Report:
 def cleared(one: Finding, order_id: str | None = None) -> Cleared:
     """The end of a finding's condition."""
     return Cleared(finding_id=one.finding_id, cleared_at=NOW, observed=1.0, order_id=order_id)
+
+
+def some_vkey(origin: str) -> str:
+    """The public half of a log's key that nobody has."""
+    return LocalSigner(origin, Ed25519PrivateKey.generate()).vkey

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from appliance import envelope
+from tests.hub.builders import some_vkey
 from vault.pki import Pki
 
 DAEMONS = ["serve", "reason", "notary", "console"]
@@ -50,7 +51,7 @@ def serve_toml(tmp_path: Path, dsn: str, pki: Pki) -> Path:
         dns=["localhost"],
     )  # fmt: skip
     envelope.make_key(tmp_path / "order.key")
-    (tmp_path / "log.vkey").write_text("log+0+0")
+    (tmp_path / "log.vkey").write_text(some_vkey("log"))
     path = tmp_path / "serve.toml"
     path.write_text(
         f'dsn = "{dsn}"\norder_key = "{tmp_path}/order.key"\nlog_origin = "log"\n'

@@ -22,6 +22,7 @@ from hub.console.settings import ConsoleSettings
 from hub.persist.dsn import demand_without_secret, with_password
 from hub.reason.settings import ReasonSettings
 from hub.secrets import check, dsn_of, resolve
+from tests.hub.builders import some_vkey
 from tests.vault.servers import DevServer, certificate
 from vault.access import VaultAccess
 from vault.errors import VaultAwayError, VaultError
@@ -252,7 +253,7 @@ def daemon(
     certificate(folder)
     for key in ("audit.key", "order.key"):
         envelope.make_key(folder / key)
-    (folder / "log.vkey").write_text("log+0+0")
+    (folder / "log.vkey").write_text(some_vkey("log"))
     (folder / "token").write_text("t")
     config = folder / f"{name}.toml"
     text = SETTINGS[name].format(folder=folder, reference=reference)
