@@ -18,7 +18,6 @@ from msgspec import structs
 
 from agent import (
     budget,
-    decided,
     moment,
     order_check,
     prctl,
@@ -197,6 +196,8 @@ class Executor:
         """
         vkeys = self.trust.audit_vkeys
         if proof.decision:
+            from agent import decided  # noqa: PLC0415 - once in a hub's life; memory on every node
+
             with self._judging:
                 return decided.take(self.trust, note, proof)
         if note:

@@ -5,7 +5,6 @@ its state, where the next start finds it. No hub, no agent and no signature is n
 """
 
 import argparse
-import getpass
 import os
 import sys
 from collections.abc import Callable
@@ -52,6 +51,8 @@ def _show_keys(chosen: ExecutorSettings) -> int:
 
 
 def _halt(asked: argparse.Namespace, chosen: ExecutorSettings) -> int:
+    import getpass  # noqa: PLC0415 - a terminal's libraries, which the executor does without
+
     reason = asked.reason or f"halted on the node by {getpass.getuser()}"
     halt = Halt(halt_id=uuid7(), reason=reason[:500])
     running = _ask(chosen, lambda client: client.halt_here(halt))

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from agent import clear_fork, executor_command, journal_file, keys, moment, only_one, prctl, units
+from agent import executor_command, journal_file, keys, moment, only_one, prctl, units
 from agent.errors import JournalError, UnitError
 from agent.execution_journal import ExecutionJournal
 from agent.executor import Executor
@@ -39,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Serve orders until SIGTERM; 0 when it ended as asked."""
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] == ["clear-fork"]:
+        from agent import clear_fork  # noqa: PLC0415 - a command for root; memory on every node
+
         return clear_fork.main(words[1:])
     parser = argparse.ArgumentParser(prog="sentinel-executor", description=__doc__)
     parser.add_argument("--version", action="version", version=f"sentinel {__version__}")
