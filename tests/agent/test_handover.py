@@ -132,7 +132,7 @@ def handover(
     handover.stop()
     for thread in threading.enumerate():  # both use the spool, which is closed after this
         if thread.name in ("hand_over", "pass_on", "fetch"):
-            thread.join(5)
+            thread.join(30)  # a question that nobody answers any more takes its 10 s
             assert not thread.is_alive()
 
 

@@ -269,7 +269,8 @@ def test_a_node_outlives_its_certificate_without_losing_a_word(
         renewal.stop()
         stream.stop()
     assert kinds(database, "incident.open") == len(sent)
-    assert kinds(database, "node.disconnect") >= 1
+    # The new stream may take the place of the old one before that has left, which is no loss.
+    assert kinds(database, "node.connect") >= 2
     serials = [row["body"]["certificate_sha256"] for row in outbox(database)
                if row["type"] == "node.enroll"]  # fmt: skip
     assert len(serials) == len(set(serials)) >= 2
