@@ -5,6 +5,7 @@ import re
 from policy.facts import Facts
 from policy.fault import Check, Fault, Maker, not_expected
 from policy.places import Guard, normal_unit
+from policy.values import whole
 
 _UNIT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@\\-]{0,200}\Z")
 _HOST = r"(?P<host>[A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])"  # an IPv6 address in brackets
@@ -63,10 +64,7 @@ def _host(parameters: str) -> tuple[str, Check]:
     expected = "a host of the inventory, or one that [places] hosts names"
     if parameters and parameters.count("HOST") != 1:
         raise ValueError(f"{parameters!r} does not say where HOST stands")
-    try:
-        written = re.compile(f"(?:{parameters.replace('HOST', _HOST)})\\Z") if parameters else None
-    except re.error as error:
-        raise ValueError(f"the pattern is broken: {error}") from error
+    written = whole(parameters.replace("HOST", _HOST)) if parameters else None
 
     def check(value: str, facts: Facts, guard: Guard) -> Fault | None:
         host = value

@@ -66,10 +66,7 @@ class Types:
         """Add a pattern; raises `ValueError` when the name is taken or the pattern is broken."""
         if name in _MAKERS or name in self._patterns:
             raise ValueError("there is a type of this name already")
-        try:
-            self._patterns[name] = _matching(name, pattern, expected, script=script)
-        except re.error as error:
-            raise ValueError(f"the pattern is broken: {error}") from error
+        self._patterns[name] = _matching(name, pattern, expected, script=script)
 
     def compiled(self, source: str) -> ArgumentType:
         """The check a type stands for; raises `ValueError` that says what is wrong with it."""
@@ -92,7 +89,7 @@ class Types:
 
 
 def _matching(source: str, pattern: str, expected: str, *, script: bool) -> ArgumentType:
-    compiled = re.compile(f"(?:{pattern})\\Z")
+    compiled = values.whole(pattern)
 
     def check(value: str, _facts: Facts, _guard: Guard) -> Fault | None:
         return None if compiled.match(value) else not_expected(value, expected)

@@ -28,6 +28,17 @@ _TIME = re.compile(
 _TEXT = re.compile(r"[\x20-\x7e]{1,200}\Z")
 
 
+def whole(pattern: str) -> "re.Pattern[str]":
+    """The pattern of a rule, for whole words. Raises `ValueError` for one that is none.
+
+    `re` says that in three ways: a number of repetitions beyond its own is an OverflowError.
+    """
+    try:
+        return re.compile(f"(?:{pattern})\\Z")
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"the pattern is broken: {error}") from error
+
+
 def _bounds(parameters: str, read: Callable[[str], int]) -> tuple[int, int]:
     low, dots, high = parameters.partition("..")
     if parameters and not dots:

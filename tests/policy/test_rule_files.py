@@ -65,6 +65,16 @@ BROKEN = {
         3,
         "pattern is broken",
     ),
+    "a type that repeats more often than a pattern can": (
+        PLACES + f'[[type]]\nname = "x"\npattern = "a{{1,{"5" * 90}}}"\nexpected = "y"\n',
+        3,
+        "pattern is broken",
+    ),
+    "a type that is nested deeper than a pattern can be": (
+        PLACES + f'[[type]]\nname = "x"\npattern = "{"(" * 2000}{")" * 2000}"\nexpected = "y"\n',
+        3,
+        "pattern is broken",
+    ),
     "a type that is there already": (
         PLACES + '[[type]]\nname = "int"\npattern = "x"\nexpected = "y"\n',
         3,
