@@ -58,8 +58,11 @@ def read_export(path: Path) -> Export | None:
     data = file.read_bytes()
     try:
         export = msgspec.json.decode(data, type=Export)
-        if _ENCODER.encode(msgspec.json.decode(data)) + b"\n" != data:
+        read = msgspec.json.decode(data)
+        if _ENCODER.encode(read) + b"\n" != data:
             raise ExportError("export.json: not in canonical form")
+        if "format" not in read:  # what names no format is of none
+            raise ExportError("export.json: not a sentinel-export/v1")
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise ExportError(f"export.json: {error}") from error
     if export.kind == "whole" and export.first:
