@@ -218,6 +218,7 @@ def mangle_list(files: Files, chance: random.Random) -> None:
     text = files.get("epochs.note", b"").decode(errors="replace").split("\n\n")[0]
     try:
         made = msgspec.json.decode(text)
+        if made["epochs"]:  # the second of two may find none left
         chance.choice(LISTS)(made, chance)
     except (msgspec.DecodeError, AttributeError, IndexError, KeyError, TypeError):
         return
