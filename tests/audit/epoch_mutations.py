@@ -218,10 +218,9 @@ def mangle_list(files: Files, chance: random.Random) -> None:
     text = files.get("epochs.note", b"").decode(errors="replace").split("\n\n")[0]
     try:
         made = msgspec.json.decode(text)
-        if made["epochs"]:  # the second of two may find none left
         chance.choice(LISTS)(made, chance)
-    except (msgspec.DecodeError, AttributeError, IndexError, KeyError, TypeError):
-        return
+    except (ValueError, AttributeError, IndexError, KeyError, TypeError):
+        return  # of two mangles the second may find no list, or none of its entries
     line = msgspec.json.encode(made, order="sorted").decode()
     match chance.randrange(8):
         case 0:
